@@ -1,0 +1,45 @@
+# One door for people and for CI. Setting up is a prerequisite with a stamp: the first target that needs the
+# environment builds it, later ones start at once.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak lint types bench lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(STAMP)  ## create .venv and install the locked packages (PYTHON=python3.12 chooses the interpreter)
+
+$(STAMP): requirements-dev.lock pyproject.toml Makefile
+	@sh scripts/setup.sh "$(PYTHON)" "$(VENV)" "$(UV_VERSION)" requirements-dev.lock
+	@touch $@
+
+demo: $(STAMP)  ## ingest the sample vault through a real Prefect flow and search it
+	@$(BIN)/python -m flows.demo
+
+test: $(STAMP)  ## every promise once, with a small N
+	@$(BIN)/python -m pytest -q
+
+soak: $(STAMP)  ## the same tests with the N that the promises were measured with
+	@NESCORD_SOAK=1 $(BIN)/python -m pytest -q -s --timeout=7200
+
+lint: $(STAMP)  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## mypy, strict
+	@$(BIN)/mypy
+
+bench: $(STAMP)  ## speed beside yardsticks, in CPU seconds of one run
+	@$(BIN)/python -m benchmarks.run
+
+lock: $(STAMP)  ## resolve the dependencies anew into both lock files
+	@sh scripts/lock.sh "$(BIN)/uv"
+
+clean:  ## remove the environment, caches and demo data (never data/state)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
