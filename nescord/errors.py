@@ -1,0 +1,55 @@
+"""One hierarchy of errors whose messages are fit for a person.
+
+A message names the thing, what is wrong and the mend. Shells print `str(error)` and leave with `error.exit_code`
+(README, "Exit codes"); anything that is not a NescordError is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class NescordError(Exception):
+    """Base of all errors that a person can do something about."""
+
+    exit_code = 1
+
+
+class UsageError(NescordError):
+    """What was asked for cannot be done as asked: a wrong option, path, query or setting."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is out of range or would lose data; names the field, the value and the allowed range."""
+
+
+class NoKnowledgeBaseError(UsageError):
+    """There is no knowledge base at the data folder."""
+
+
+class VaultError(UsageError):
+    """A vault folder is missing, unreadable or registered elsewhere."""
+
+
+class QueryError(UsageError):
+    """A search query holds a filter that cannot be understood."""
+
+
+class NotFoundError(NescordError):
+    """A note, source or deleted thing that was named does not exist (or may not be seen)."""
+
+
+class CatalogError(NescordError):
+    """The database is missing, damaged, or of a version that this program cannot use."""
+
+
+class LockTimeoutError(NescordError):
+    """Another process holds the lock; the message names it."""
+
+    exit_code = 69
+
+
+class ServiceUnavailableError(NescordError):
+    """A service that is needed (Prefect, later Chroma or Gemini) is not there."""
+
+    exit_code = 69

@@ -1,0 +1,259 @@
+"""The locks of a data folder: who may do what at the same time, among threads and among processes.
+
+flock files in `run/`. The kernel drops a flock when its holder dies, however it dies, so there is no stale lock to
+clean up and no pid file to believe (a new container gives the same pids to other programs). Waiting is always
+bounded, and who waited in vain is told who holds the lock.
+
+A flock belongs to an open file, which a forked child inherits: start children with subprocess or the "spawn" method
+of multiprocessing, never with a bare fork, while a lock is held.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from nescord.errors import LockTimeoutError, NescordError
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.2
+_LONGEST_COMMAND = 200
+
+
+class LockName(Enum):
+    """What is locked, in the order in which locks are taken; the value is the file's stem."""
+
+    SERVICE = "service"
+    CATALOG = "catalog"
+    INGEST = "ingest"
+    INDEX = "index"
+    CREATE = "create"
+    BACKUPS = "backups"
+
+
+_ORDER = {name: place for place, name in enumerate(LockName)}
+_PURPOSE = {
+    LockName.SERVICE: "one running service for a data folder",
+    LockName.CATALOG: "the database is not replaced or migrated while it is used",
+    LockName.INGEST: "one ingest, migration or rebuild at a time",
+    LockName.INDEX: "one writer of the vector index at a time",
+    LockName.CREATE: "one backup is made at a time",
+    LockName.BACKUPS: "no backup is pruned while it is read",
+}
+
+
+class Locks:
+    """The locks of one `run/` folder. All objects of a process for the same folder share what they hold."""
+
+    def __init__(self, run: Path, *, timeout: float) -> None:
+        self._state = _state_of(run.resolve())
+        self._timeout = timeout
+
+    @contextmanager
+    def shared(self, name: LockName, *, timeout: float | None = None) -> Iterator[None]:
+        """Hold `name` together with others who share it. Within an own exclusive hold it changes nothing."""
+        self._state.take(name, fcntl.LOCK_SH, self._timeout if timeout is None else timeout)
+        try:
+            yield
+        finally:
+            self._state.give_back(name)
+
+    @contextmanager
+    def exclusive(self, name: LockName, *, timeout: float | None = None) -> Iterator[None]:
+        """Hold `name` alone. Re-entrant in its thread; RuntimeError when the thread only shares it so far."""
+        self._state.take(name, fcntl.LOCK_EX, self._timeout if timeout is None else timeout)
+        try:
+            yield
+        finally:
+            self._state.give_back(name)
+
+
+@dataclass(slots=True)
+class _Hold:
+    """One locked file of this process, and how often each thread (by ident) has taken it."""
+
+    fd: int
+    mode: int
+    depths: dict[int, int]
+
+
+class _FolderState:
+    """What this process holds in one folder. flock knows files, not threads: those are told apart here."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._changed = threading.Condition()
+        self._holds: dict[LockName, _Hold] = {}
+
+    def take(self, name: LockName, mode: int, timeout: float) -> None:
+        thread = threading.get_ident()
+        deadline = time.monotonic() + timeout
+        pause = _FIRST_PAUSE
+        with self._changed:
+            self._refuse_misuse(name, mode, thread)
+            while not self._try(name, mode, thread):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise LockTimeoutError(self._who_holds(name, timeout))
+                # A thread of ours that gives the lock back wakes us up; another process cannot, so look again.
+                self._changed.wait(min(pause, left))
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def give_back(self, name: LockName) -> None:
+        thread = threading.get_ident()
+        with self._changed:
+            hold = self._holds[name]
+            hold.depths[thread] -= 1
+            if hold.depths[thread]:
+                return
+            del hold.depths[thread]
+            if hold.depths:
+                return
+            del self._holds[name]
+            os.close(hold.fd)
+            self._changed.notify_all()
+
+    def _refuse_misuse(self, name: LockName, mode: int, thread: int) -> None:
+        mine = {held: hold.mode for held, hold in self._holds.items() if thread in hold.depths}
+        if name in mine:
+            if mode == fcntl.LOCK_EX and mine[name] == fcntl.LOCK_SH:
+                # Two who share it and both want it alone would wait for each other.
+                raise RuntimeError(f"lock {name.value} is shared by this thread and cannot become exclusive")
+            return
+        later = [held.value for held in mine if _ORDER[held] > _ORDER[name]]
+        if later:
+            raise RuntimeError(f"lock {name.value} is taken before {', '.join(later)}, never after (see LockName)")
+
+    def _try(self, name: LockName, mode: int, thread: int) -> bool:
+        hold = self._holds.get(name)
+        if hold is None:
+            fd = _lock_file(self._run / f"{name.value}.lock", mode)
+            if fd is None:
+                return False
+            self._holds[name] = _Hold(fd, mode, {thread: 1})
+            return True
+        if thread not in hold.depths and fcntl.LOCK_EX in (mode, hold.mode):
+            return False
+        hold.depths[thread] = hold.depths.get(thread, 0) + 1
+        return True
+
+    def _who_holds(self, name: LockName, waited: float) -> str:
+        holders = (
+            "another thread of this program" if name in self._holds else _holders(self._run / f"{name.value}.lock")
+        )
+        return (
+            f'the lock "{name.value}" ({_PURPOSE[name]}) is held by {holders}; waited {waited:g} s. '
+            "Try again when it is done, or wait longer with NESCORD_LOCK_TIMEOUT"
+        )
+
+
+_states: dict[Path, _FolderState] = {}
+_states_guard = threading.Lock()
+
+
+def _state_of(run: Path) -> _FolderState:
+    with _states_guard:
+        return _states.setdefault(run, _FolderState(run))
+
+
+def _lock_file(path: Path, mode: int) -> int | None:
+    """An open, locked file, or None while somebody else has it."""
+    try:
+        while True:
+            fd = _open(path)
+            try:
+                fcntl.flock(fd, mode | fcntl.LOCK_NB)
+                if _is_still(path, fd):
+                    with suppress(OSError):  # a courtesy to who waits: on a full disk the lock works all the same
+                        _write_holder(fd, mode)
+                    return fd
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            except OSError:
+                os.close(fd)
+                raise
+            os.close(fd)
+    except OSError as error:
+        raise NescordError(
+            f"the lock file {path} cannot be used: {error.strerror}; the data folder must be writable by this user "
+            "and on a disk that knows flock"
+        ) from error
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT  # and O_CLOEXEC, which Python adds by itself (PEP 446)
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:  # run/ holds nothing that lasts, so somebody may have removed it
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    """Whether `path` still is the file we locked. A lock on a file that was removed or replaced excludes nobody."""
+    ours = os.fstat(fd)
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (now.st_dev, now.st_ino)
+
+
+def _write_holder(fd: int, mode: int) -> None:
+    """Say who holds it alone. Who shares it empties the file, so what stands in a locked file is true."""
+    written = os.fstat(fd).st_size
+    if mode == fcntl.LOCK_SH:
+        if written:
+            os.ftruncate(fd, 0)
+        return
+    command = shlex.join(sys.orig_argv)[:_LONGEST_COMMAND]
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    holder = {"pid": os.getpid(), "host": os.uname().nodename, "command": command, "since": since}
+    text = json.dumps(holder).encode("utf-8")
+    os.pwrite(fd, text, 0)
+    if written > len(text):  # only then: a disk block freed and taken again costs more than all the rest
+        os.ftruncate(fd, len(text))
+
+
+def _holders(path: Path) -> str:
+    """Who holds the file, in words, as far as it can be known."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        # After a redeploy the old container may still live for a while: its pids mean nothing here, its name does.
+        place = "" if holder["host"] == os.uname().nodename else f" on {holder['host']}"
+        return f"pid {holder['pid']}{place} ({holder['command']}) since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        pids = _pids_from_the_kernel(path)
+    return ", ".join(f"pid {pid} ({_command_line(pid)})" for pid in pids) or "another process"
+
+
+def _pids_from_the_kernel(path: Path) -> list[int]:
+    """Linux lists flocks in /proc/locks as `1: FLOCK ADVISORY READ <pid> <major>:<minor>:<inode> …`."""
+    try:
+        file = path.stat()
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return []
+    wanted = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    rows = [line.split() for line in lines]
+    return sorted({int(row[4]) for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5] == wanted} - {0, -1})
+
+
+def _command_line(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return "unknown command"
+    return shlex.join(words[:-1])[:_LONGEST_COMMAND]

@@ -1,0 +1,198 @@
+"""Every setting, as one frozen value.
+
+The only reader of the environment (and of `.env` in the working directory), so that nothing else depends on what a
+shell happens to export. What is out of range, or would lose data, is refused here with a message fit for a person.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from nescord.errors import SettingsError
+
+# The start of SQLAlchemy's own URL pattern. Like there, the path ends at "?", "#" is a plain character, and nothing is
+# percent-decoded (SQLAlchemy decodes only the user and the password).
+_URL = re.compile(r"(?P<driver>[\w+]+)://(?P<server>[^/?]*)(?:/(?P<database>[^?]*))?(?P<query>\?.*)?")
+_SQLITE_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"})
+_VAULT_SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
+# Chroma's rule for the name of a collection.
+_COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
+_LONGEST_SHOWN_VALUE = 200
+
+
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"must be a folder that can be found: {error}") from None
+
+
+Folder = Annotated[Path, AfterValidator(_expand_home)]
+
+
+class Settings(BaseSettings):
+    """What the environment, `.env` and the caller say, checked. Keywords are the field names: `Settings(data_dir=…)`.
+
+    A keyword wins over the environment, the environment over `.env`; `None` and blank text count as not given.
+    """
+
+    # Not pydantic's populate_by_name: with it the *environment* is read by field name too, and a stray VAULT or
+    # TIMEZONE of some other program would become a setting of ours. __init__ translates the keywords instead.
+    model_config = SettingsConfigDict(
+        frozen=True,
+        case_sensitive=True,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Folder | None = Field(None, validation_alias="NESCORD_DATA_DIR")
+    railway_volume_mount_path: Folder | None = Field(None, validation_alias="RAILWAY_VOLUME_MOUNT_PATH")
+    railway_deployment_id: str | None = Field(None, validation_alias="RAILWAY_DEPLOYMENT_ID")
+    database_url: str | None = Field(None, validation_alias="DATABASE_URL")
+    chroma_dir: Folder | None = Field(None, validation_alias="CHROMADB_PERSIST_DIRECTORY")
+    collection_name: str = Field("nescord_knowledge", validation_alias="CHROMADB_COLLECTION_NAME")
+    hybrid_search_alpha: float = Field(0.7, ge=0, le=1, allow_inf_nan=False, validation_alias="PKM_HYBRID_SEARCH_ALPHA")
+    max_results: int = Field(10, ge=1, le=100, validation_alias="PKM_MAX_RESULTS")
+    gemini_api_key: SecretStr | None = Field(None, validation_alias="GEMINI_API_KEY")
+    gemini_monthly_limit: int = Field(1_000_000, ge=0, validation_alias="GEMINI_MONTHLY_LIMIT")
+    vault: Folder | None = Field(None, validation_alias="NESCORD_VAULT")
+    vault_space: str = Field("personal", validation_alias="NESCORD_VAULT_SPACE")
+    chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
+    chunk_max: int = Field(2400, ge=400, le=16_000, validation_alias="NESCORD_CHUNK_MAX")
+    max_note_bytes: int = Field(64 * 2**20, ge=1024, le=2**30, validation_alias="NESCORD_MAX_NOTE_BYTES")
+    trash_days: int = Field(30, ge=1, le=3650, validation_alias="NESCORD_TRASH_DAYS")
+    lock_timeout: float = Field(30, ge=0, le=3600, allow_inf_nan=False, validation_alias="NESCORD_LOCK_TIMEOUT")
+    timezone: str = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
+
+    def __init__(self, **values: Any) -> None:  # Any: the signature of BaseSettings
+        given = {_environment_name(name): value for name, value in values.items() if value is not None}
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            lines = error.errors(include_url=False, include_context=False)
+            message = "; ".join(_explain(line) for line in lines)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            message = f".env in the working directory cannot be read: {reason}; mend or remove the file"
+        else:
+            return
+        # Raised outside the handlers: the caught errors hold the values, and would travel along as __context__.
+        raise SettingsError(message)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_counts_as_unset(cls, values: dict[str, object]) -> dict[str, object]:
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in stripped.items() if value != ""}
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_file_of_sqlite(cls, url: str | None) -> str | None:
+        if url is not None:
+            parse_sqlite_url(url)
+        return url
+
+    @field_validator("collection_name")
+    @classmethod
+    def _suits_chroma(cls, name: str) -> str:
+        if not _COLLECTION_NAME.fullmatch(name):
+            raise ValueError("must be 3 to 512 characters of a-z A-Z 0-9 . _ -, with a letter or digit at both ends")
+        return name
+
+    @field_validator("vault_space")
+    @classmethod
+    def _is_a_space(cls, space: str) -> str:
+        if not _VAULT_SPACE.fullmatch(space):
+            raise ValueError("must be personal, guild:<id> or user:<id>, where <id> is a number of Discord")
+        return space
+
+    @field_validator("chunk_max")
+    @classmethod
+    def _leaves_room_for_the_target(cls, chunk_max: int, info: ValidationInfo) -> int:
+        target = info.data.get("chunk_target")
+        if target is not None and chunk_max < 2 * target:
+            raise ValueError(f"must be a whole number from {2 * target} (twice NESCORD_CHUNK_TARGET) to 16000")
+        return chunk_max
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_time_zone(cls, key: str) -> str:
+        try:
+            ZoneInfo(key)
+        except (KeyError, ValueError, OSError):  # unknown; not a relative path; a folder such as "Asia"
+            raise ValueError("must be a time zone such as Asia/Tokyo, Europe/Berlin or UTC") from None
+        return key
+
+
+def parse_sqlite_url(url: str) -> str:
+    """The file a SQLite URL names, exactly as SQLAlchemy reads it: three slashes relative, four absolute.
+
+    ValueError, worded for a person, for what is not a plain file.
+    """
+    match = _URL.fullmatch(url)
+    if match is None or match["driver"] not in _SQLITE_DRIVERS:
+        raise ValueError("must be a URL of SQLite: sqlite:////absolute/path.db or sqlite:///relative/path.db")
+    if match["query"] is not None:
+        raise ValueError('must not hold a query string: drop everything from the "?" on')
+    if match["server"]:
+        raise ValueError("must not name a user or server: the path begins after three slashes, sqlite:///…")
+    database = match["database"] or ""
+    if database in ("", ":memory:"):
+        raise ValueError("must name a file: a database in memory would lose every note")
+    if database.endswith("/") or "\0" in database:
+        raise ValueError("must name a file, not a folder")
+    if database.startswith("file:"):
+        raise ValueError("must be a plain path: SQLite's file: URIs are not supported")
+    return database
+
+
+def _environment_name(keyword: str) -> str:
+    if keyword.startswith("_"):  # pydantic-settings' own options, such as _env_file
+        return keyword
+    if keyword not in Settings.model_fields:
+        raise TypeError(f"Settings has no field {keyword!r}")
+    return str(Settings.model_fields[keyword].validation_alias)
+
+
+def _explain(line: ErrorDetails) -> str:
+    """One refused value: the setting's name, what it was and what it may be."""
+    location = str(line["loc"][0])  # the environment name, or the field name when the default itself is refused
+    field = Settings.model_fields.get(location) or next(
+        field for field in Settings.model_fields.values() if field.validation_alias == location
+    )
+    name, reason = str(field.validation_alias), line["msg"]
+    must = reason.removeprefix("Value error, ") if line["type"] == "value_error" else (_allowed_range(field) or reason)
+    if field.annotation == SecretStr | None:
+        return f"{name} (a secret, not shown) cannot be used: {must}"
+    value = str(line["input"])
+    shown = repr(_without_credentials(value) if name == "DATABASE_URL" else value)
+    if len(shown) > _LONGEST_SHOWN_VALUE:
+        shown = shown[:_LONGEST_SHOWN_VALUE] + "…"
+    return f"{name} is {shown}: {must}"
+
+
+def _allowed_range(field: FieldInfo) -> str:
+    low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
+    high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
+    number = "a whole number" if field.annotation is int else "a number"
+    if low is None:
+        return ""
+    return f"must be {number} of {low} or more" if high is None else f"must be {number} from {low} to {high}"
+
+
+def _without_credentials(url: str) -> str:
+    """A refused URL is often that of a server database, and then holds a password before the "@" or after the "?"."""
+    url = re.sub(r"^([\w+]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
+    return re.sub(r"\?.*", "?***", url, flags=re.DOTALL)
