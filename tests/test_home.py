@@ -33,6 +33,10 @@ def _an_empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
 
 
+def nothing(_: DataFolder) -> None:
+    """Begin without a database."""
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     return tmp_path.resolve()
@@ -46,17 +50,17 @@ def test_a_folder_that_was_told_wins_over_the_volume(here: Path) -> None:
 
 
 def test_on_railway_it_is_a_subfolder_of_the_volume(here: Path) -> None:
-    DataFolder.create(Settings(data_dir=here / "data" / "state"))
+    DataFolder.create(Settings(data_dir=here / "data" / "state"), begin=nothing)
     assert locate(Settings(railway_volume_mount_path=here / "volume")) == here / "volume" / "nescord"
 
 
 def test_else_it_is_the_nearest_one_above_that_has_an_identity(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    DataFolder.create(Settings(data_dir=here / "data" / "state"))
+    DataFolder.create(Settings(data_dir=here / "data" / "state"), begin=nothing)
     (here / "a" / "data" / "state").mkdir(parents=True)  # nearer, but no knowledge base
     (here / "a" / "b").mkdir()
     monkeypatch.chdir(here / "a" / "b")
     assert locate(Settings()) == here / "data" / "state"
-    DataFolder.create(Settings(data_dir=here / "a" / "data" / "state"))
+    DataFolder.create(Settings(data_dir=here / "a" / "data" / "state"), begin=nothing)
     assert locate(Settings()) == here / "a" / "data" / "state"
 
 
@@ -153,7 +157,7 @@ def test_a_database_in_a_place_that_is_taken_is_refused(here: Path, name: str) -
 
 
 def test_a_new_knowledge_base_has_an_identity_and_the_run_folder_only(here: Path) -> None:
-    folder = DataFolder.create(Settings(data_dir="deep/kb", railway_deployment_id="deploy-1"))
+    folder = DataFolder.create(Settings(data_dir="deep/kb", railway_deployment_id="deploy-1"), begin=nothing)
     assert {entry.name for entry in folder.path.iterdir()} == {"identity.json", "run"}
     assert folder.identity_file.stat().st_mode & 0o777 == 0o600
     assert folder.path.stat().st_mode & 0o777 == 0o700
@@ -165,50 +169,50 @@ def test_a_new_knowledge_base_has_an_identity_and_the_run_folder_only(here: Path
 
 
 def test_a_knowledge_base_is_not_begun_twice() -> None:
-    folder = DataFolder.create(Settings(data_dir="kb"))
+    folder = DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     before = folder.identity_file.read_bytes()
     with pytest.raises(UsageError, match="already a knowledge base"):
-        DataFolder.create(Settings(data_dir="kb"))
+        DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     assert folder.identity_file.read_bytes() == before
 
 
 def test_an_unfinished_restore_stands_in_the_way_of_any_beginning() -> None:
     Path("kb/.restore").mkdir(parents=True)
-    for begin in (DataFolder.create, DataFolder.create_anew):
+    for create in (DataFolder.create, DataFolder.create_anew):
         with pytest.raises(UsageError, match="finish it first"):
-            begin(Settings(data_dir="kb"))
+            create(Settings(data_dir="kb"), begin=nothing)
     assert not Path("kb/identity.json").exists()
 
 
 def test_backups_without_a_database_are_restored_and_not_forgotten() -> None:
     Path("kb/backups/snapshots").mkdir(parents=True)
-    DataFolder.create(Settings(data_dir="kb"))
+    DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     Path("kb/identity.json").unlink()
     Path("kb/backups/snapshots/20260102").touch()
     with pytest.raises(UsageError, match="nescord backup restore"):
-        DataFolder.create(Settings(data_dir="kb"))
+        DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     assert not Path("kb/identity.json").exists()
-    assert DataFolder.create_anew(Settings(data_dir="kb")).identity_file.exists()
+    assert DataFolder.create_anew(Settings(data_dir="kb"), begin=nothing).identity_file.exists()
     assert Path("kb/backups/snapshots/20260102").exists()
 
 
 def test_a_database_whose_identity_got_lost_is_taken_up_again() -> None:
     Path("kb/backups/snapshots/20260102").mkdir(parents=True)
     Path("kb/nescordbot.db").write_bytes(b"notes")
-    folder = DataFolder.create(Settings(data_dir="kb"))
+    folder = DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     assert read_identity(folder).boots == 0
     assert folder.database.read_bytes() == b"notes"
 
 
 def test_starting_anew_gives_a_fresh_identity_only_where_the_database_is_gone() -> None:
-    folder = DataFolder.create(Settings(data_dir="kb"))
+    folder = DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     first = read_identity(folder)
     folder.database.write_bytes(b"notes")
     with pytest.raises(UsageError, match="exists: nothing to start anew"):
-        DataFolder.create_anew(Settings(data_dir="kb"))
+        DataFolder.create_anew(Settings(data_dir="kb"), begin=nothing)
     assert read_identity(folder) == first
     folder.database.unlink()
-    DataFolder.create_anew(Settings(data_dir="kb"))
+    DataFolder.create_anew(Settings(data_dir="kb"), begin=nothing)
     assert read_identity(folder).uuid != first.uuid
 
 
@@ -221,7 +225,7 @@ settings = Settings(data_dir="kb")
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    folder = DataFolder.create(settings)
+    folder = DataFolder.create(settings, begin=lambda folder: None)
 except Exception as error:
     assert "already a knowledge base" in str(error)
     folder = DataFolder.find(settings)
@@ -252,7 +256,7 @@ def test_who_waited_for_a_beginning_takes_what_the_other_made(here: Path) -> Non
     folder.run.mkdir(parents=True)
     with ThreadPoolExecutor(1) as pool:
         with Locks(folder.run, timeout=0).exclusive(LockName.CATALOG):
-            later = pool.submit(DataFolder.create, settings)
+            later = pool.submit(DataFolder.create, settings, begin=nothing)
             with pytest.raises(TimeoutError):
                 later.result(timeout=0.2)
             write_identity(folder, Identity(uuid="5f3e5d9c-3c0b-4b0e-9d0a-1f2e3d4c5b6a", first_seen="2026-01-02"))
@@ -277,22 +281,22 @@ with Locks(Path("kb/run"), timeout=0).shared(LockName.CATALOG):
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
         with pytest.raises(LockTimeoutError, match="catalog"):
-            DataFolder.create(Settings(data_dir="kb", lock_timeout=0))
+            DataFolder.create(Settings(data_dir="kb", lock_timeout=0), begin=nothing)
         child.communicate("\n")
-    DataFolder.create(Settings(data_dir="kb", lock_timeout=0))
+    DataFolder.create(Settings(data_dir="kb", lock_timeout=0), begin=nothing)
 
 
 def test_a_folder_that_cannot_be_made_is_said_with_its_path(here: Path) -> None:
     Path("file").touch()
     with pytest.raises(UsageError, match=f"the data folder {here}/file/kb cannot be"):
-        DataFolder.create(Settings(data_dir="file/kb"))
+        DataFolder.create(Settings(data_dir="file/kb"), begin=nothing)
 
 
 # Identity
 
 
 def test_an_identity_comes_back_as_it_was_written() -> None:
-    folder = DataFolder.create(Settings(data_dir="kb"))
+    folder = DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     identity = Identity(
         uuid=read_identity(folder).uuid,
         first_seen="2026-01-02T03:04:05+00:00",
@@ -309,7 +313,7 @@ def test_an_identity_comes_back_as_it_was_written() -> None:
     [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b'{"uuid": "no"}', b"\0" * 300, b'"' + b"x" * 300],
 )
 def test_a_garbled_identity_is_said_with_the_mend(content: bytes) -> None:
-    folder = DataFolder.create(Settings(data_dir="kb"))
+    folder = DataFolder.create(Settings(data_dir="kb"), begin=nothing)
     folder.identity_file.write_bytes(content)
     with pytest.raises(NescordError, match=r"identity\.json is damaged: move it away, then nescord init"):
         read_identity(folder)
@@ -378,7 +382,7 @@ from nescord.home import DataFolder, drop_privileges, locate
 from nescord.settings import Settings
 settings = Settings(data_dir=sys.argv[1])
 drop_privileges(locate(settings))
-DataFolder.create(settings)
+DataFolder.create(settings, begin=lambda folder: None)
 try:
     os.setuid(0)
     back = True
