@@ -1,0 +1,186 @@
+"""The values that flow through: what is parsed, stored, found and reported.
+
+Plain frozen dataclasses without behaviour beyond what they say about themselves, so that every room can speak of a
+note, a chunk or a hit without knowing how another room works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+BlockKind = Literal["heading", "paragraph", "list", "code", "table", "quote", "html", "rule"]
+LinkKind = Literal["wiki", "markdown", "embed"]
+NoteKind = Literal["fleeting", "permanent", "link"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A top-level block of a note: characters `start:end` of its body. `level` is 1..6 for a heading, else 0."""
+
+    kind: BlockKind
+    start: int
+    end: int
+    level: int = 0
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as written: `[[target#anchor|text]]`, `[text](target#anchor)` or `![[target]]`."""
+
+    kind: LinkKind
+    target: str
+    anchor: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedNote:
+    """A Markdown text taken apart.
+
+    `body` is the text after the front matter; `body_offset` is where it begins in the decoded source, in characters,
+    so `source[body_offset + start : body_offset + end] == body[start:end]`. Dates are ISO 8601 text or "".
+    `warnings` are things a person should mend although the note was stored.
+    """
+
+    title: str
+    body: str
+    body_offset: int
+    blocks: tuple[Block, ...]
+    front_matter: Mapping[str, Any]
+    tags: tuple[str, ...]
+    aliases: tuple[str, ...]
+    links: tuple[Link, ...]
+    created: str = ""
+    updated: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Characters `start:end` of a note's body: what is found and, later, embedded.
+
+    `headings` is the path of headings at its first character, outermost first, joined with " > ".
+    """
+
+    ordinal: int
+    headings: str
+    text: str
+    start: int
+    end: int
+    text_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which spaces a caller may see. `spaces=None` is the owner's view: every space."""
+
+    spaces: frozenset[str] | None = None
+
+    def allows(self, space: str) -> bool:
+        return self.spaces is None or space in self.spaces
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A stored note. Times are ISO 8601 in UTC; `trashed_at` is "" for a living note."""
+
+    id: str
+    source: str
+    path: str
+    title: str
+    body: str
+    front_matter: Mapping[str, Any]
+    lang: str
+    author: str
+    space: str
+    kind: NoteKind
+    owner: Literal["source", "us"]
+    created_at: str
+    updated_at: str
+    trashed_at: str
+    tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    links: tuple[ResolvedLink, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedLink:
+    """A link of a stored note; `note_id` is "" while its target does not exist (a dangling link)."""
+
+    target: str
+    anchor: str
+    text: str
+    kind: LinkKind
+    note_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One note that answers a query, with the best of its chunks.
+
+    `snippet` marks matched words with `‹` and `›`-free offsets: `marks` holds (start, end) pairs into `snippet`,
+    in characters. `score` is higher for better and comparable within one answer only. `link` opens the note.
+    """
+
+    note_id: str
+    chunk_id: int
+    source: str
+    path: str
+    title: str
+    heading: str
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+    score: float
+    link: str
+    lang: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that is not as it should be: `stored` tells whether its text is searchable all the same."""
+
+    source: str
+    path: str
+    reason: str
+    stored: bool
+    first_seen: str
+    last_seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a report: what happened to which path (`was` is the old path of a rename)."""
+
+    what: Literal["added", "changed", "renamed", "deleted", "revived", "failed", "withheld"]
+    path: str
+    was: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What one ingest of one vault did. Counts are notes; `seconds` is wall time."""
+
+    source: str = ""
+    added: int = 0
+    changed: int = 0
+    renamed: int = 0
+    deleted: int = 0
+    revived: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    warned: int = 0
+    withheld: int = 0
+    chunks_added: int = 0
+    chunks_deleted: int = 0
+    files_read: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+    interrupted: bool = False
+    messages: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
