@@ -1,0 +1,201 @@
+"""The connections to nescordbot.db: one that writes, behind a lock, and one that reads for each thread.
+
+Opening checks that the file is ours and of a version that we know; an older one is brought up to date on demand, after
+it was copied aside. `vfs` names an APSW VFS: the fault tests open the same code over one that tears writes and cuts
+the power.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import apsw
+
+from nescord.catalog import fulltext
+from nescord.catalog.migrations import APPLICATION_ID, MIGRATIONS, PAGE_SIZE, SCHEMA_VERSION
+from nescord.errors import CatalogError
+
+# A reader or writer of another process waits this long before `database is locked` may be seen, in milliseconds.
+BUSY_TIMEOUT_MS = 30_000
+
+
+class Catalog:
+    """The open database. A context manager; safe to use from many threads.
+
+    Raises:
+        CatalogError: the file is not ours, damaged, or written by a newer version.
+    """
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        self.path = path
+        self._vfs = vfs
+        self._write_lock = threading.RLock()
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._connections_lock = threading.Lock()
+        try:
+            with _damage_told(path):
+                self._writer = self._connect()
+                self._version = _checked_version(self._writer, path)
+        except BaseException:
+            self.close()
+            raise
+        self._identity = _identity(path)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the schema or the full-text index was made by an older version (or not at all yet)."""
+        with _damage_told(self.path):
+            return self._version < SCHEMA_VERSION or not fulltext.is_current(self._writer)
+
+    def bring_up_to_date(self, copies: Path) -> None:
+        """Run the missing migrations, each in one transaction; a database with content is copied to `copies` first."""
+        # Another process may have migrated since we looked: its copy of the old state must not be overwritten.
+        self._version = _checked_version(self._writer, self.path)
+        if 0 < self._version < SCHEMA_VERSION:
+            _copy_aside(self._writer, copies / f"before-schema-{self._version + 1:04d}.db")
+        for number in range(self._version + 1, SCHEMA_VERSION + 1):
+            with self.write() as connection:
+                # Another process may have been first while this one waited for the lock.
+                if connection.pragma("user_version") < number:
+                    if number == 1:
+                        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                    connection.execute(MIGRATIONS[number - 1])
+                    connection.execute(f"PRAGMA user_version = {number}")
+            self._version = number
+        with self.write() as connection:
+            if not fulltext.is_current(connection):
+                fulltext.rebuild(connection)
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; the last one to close checkpoints the WAL."""
+        with self._connections_lock:
+            connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.close()
+
+    def is_current(self) -> bool:
+        """Whether the path still names the file that is open here: a restore puts another one in its place."""
+        return _identity(self.path) == self._identity
+
+    @contextmanager
+    def write(self) -> Iterator[apsw.Connection]:
+        """One write transaction: committed and synced when the block ends, undone when it raises."""
+        with self._write_lock, _damage_told(self.path):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors (disk full, I/O): then there is nothing to undo.
+                with suppress(apsw.Error):
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[apsw.Connection]:
+        """One consistent view for all reads of the block, on this thread's own connection."""
+        connection: apsw.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        if connection.in_transaction:
+            yield connection
+            return
+        with _damage_told(self.path):
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), vfs=self._vfs)
+        with self._connections_lock:
+            self._connections.append(connection)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        # pragma(), since execute() runs several statements only up to the first that gives a row. page_size counts only
+        # before the first table exists; secure_delete, so that a deleted word is gone from disk.
+        for name, value in (
+            ("page_size", PAGE_SIZE),
+            ("foreign_keys", 1),
+            ("secure_delete", 1),
+            ("temp_store", 2),
+            ("cache_size", -16_000),
+        ):
+            connection.pragma(name, value)
+        if connection.pragma("journal_mode") != "wal" and connection.pragma("journal_mode", "wal") != "wal":
+            raise CatalogError(f"{self.path} cannot use a write-ahead log: is it on a network file system?")
+        # An acknowledged commit must survive a power cut: in WAL mode only FULL syncs at each commit.
+        connection.pragma("synchronous", 2)
+        fulltext.add_functions(connection)
+        return connection
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Damage that SQLite meets, as an error that names the mend."""
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise CatalogError(
+            f"the database {path} is damaged ({error}): restore it (nescord backup restore …)"
+        ) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _checked_version(connection: apsw.Connection, path: Path) -> int:
+    version: int = connection.pragma("user_version")
+    application_id = connection.pragma("application_id")
+    if application_id != APPLICATION_ID and connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        raise CatalogError(
+            f"{path} is a database of another program (application_id {application_id:#x}): move it away"
+        )
+    if version > SCHEMA_VERSION:
+        raise CatalogError(
+            f"{path} has schema {version}, this nescord knows {SCHEMA_VERSION}: install the newer nescord again, or go "
+            f"back to the copy that was made before the change (backups/before-schema-{SCHEMA_VERSION + 1:04d}.db)"
+        )
+    return version
+
+
+def _copy_aside(connection: apsw.Connection, target: Path) -> None:
+    """Copy the database to `target` before a migration touches it: temporary name, fsync, rename, fsync."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".tmp")
+    partial.unlink(missing_ok=True)
+    copy = apsw.Connection(str(partial))
+    try:
+        with copy.backup("main", connection, "main") as backup:
+            while not backup.done:
+                backup.step(1024)
+        if copy.pragma("quick_check") != "ok":
+            raise CatalogError(f"the copy {partial} did not pass quick_check: the migration was not begun")
+        copy.pragma("journal_mode", "delete")
+    finally:
+        copy.close()
+    for name in (partial, target.parent):
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            if name == partial:
+                partial.rename(target)
+        finally:
+            os.close(descriptor)

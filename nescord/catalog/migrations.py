@@ -1,0 +1,121 @@
+"""The schema as numbered, append-only migrations under `user_version`.
+
+A migration that was released is never edited: a database of last year must arrive at the same schema as a new one.
+Each runs in one transaction together with its new `user_version`, so an interrupted one leaves no trace.
+"""
+
+from __future__ import annotations
+
+# Bodies live in a table of their own: the fingerprints of 8,000 notes are read on every ingest, and rows that carry
+# their text would drag 28 MB through the page cache for it.
+_NOTES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE source (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('folder', 'obsidian', 'capture')),
+    root TEXT NOT NULL,
+    space TEXT NOT NULL,
+    shape TEXT NOT NULL DEFAULT '',
+    ignore_hash BLOB NOT NULL DEFAULT x'',
+    ingested_at TEXT NOT NULL DEFAULT '',
+    removed_at TEXT
+);
+
+CREATE TABLE note (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    source INTEGER NOT NULL REFERENCES source (id),
+    path TEXT NOT NULL,
+    raw_path BLOB,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    content_hash BLOB NOT NULL,
+    title TEXT NOT NULL,
+    lang TEXT NOT NULL,
+    author TEXT NOT NULL,
+    space TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('fleeting', 'permanent', 'link')),
+    owner TEXT NOT NULL CHECK (owner IN ('source', 'us')),
+    origin TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    trashed_at TEXT
+);
+CREATE UNIQUE INDEX note_by_path ON note (source, path) WHERE trashed_at IS NULL;
+CREATE INDEX note_trashed ON note (source, path) WHERE trashed_at IS NOT NULL;
+
+CREATE TABLE note_text (
+    note INTEGER PRIMARY KEY REFERENCES note (key) ON DELETE CASCADE,
+    body TEXT NOT NULL,
+    body_offset INTEGER NOT NULL,
+    front_matter TEXT NOT NULL,
+    aliases TEXT NOT NULL
+);
+
+CREATE TABLE tag (
+    note INTEGER NOT NULL REFERENCES note (key) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    PRIMARY KEY (note, name)
+) WITHOUT ROWID;
+CREATE INDEX tag_by_name ON tag (name);
+
+CREATE TABLE link (
+    note INTEGER NOT NULL REFERENCES note (key) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('wiki', 'markdown', 'embed')),
+    target TEXT NOT NULL,
+    anchor TEXT NOT NULL,
+    text TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (note, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX link_by_name ON link (name);
+
+-- Every name a link may use for a note: its path, each tail of it, its aliases. A link is resolved by joining these
+-- when it is read, so it is right the moment its target appears, moves or goes.
+CREATE TABLE note_name (
+    name TEXT NOT NULL,
+    note INTEGER NOT NULL REFERENCES note (key) ON DELETE CASCADE,
+    PRIMARY KEY (name, note)
+) WITHOUT ROWID;
+CREATE INDEX note_name_by_note ON note_name (note);
+
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    note INTEGER NOT NULL REFERENCES note (key) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL,
+    headings TEXT NOT NULL,
+    text TEXT NOT NULL,
+    text_hash BLOB NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL
+);
+CREATE INDEX chunk_by_note ON chunk (note, ordinal);
+-- Whose chunk is it? Asked for every match of a search; the rows themselves are spread over their texts.
+CREATE INDEX note_of_chunk ON chunk (id, note);
+
+CREATE TABLE failure (
+    source INTEGER NOT NULL REFERENCES source (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    stored INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    first_seen TEXT NOT NULL,
+    last_seen TEXT NOT NULL,
+    PRIMARY KEY (source, path)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_NOTES,)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+# "NSCD": lets `file` and a restore tell our database from any other.
+APPLICATION_ID = 0x4E534344
+PAGE_SIZE = 8192

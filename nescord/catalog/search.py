@@ -1,0 +1,138 @@
+"""SQL of keyword search: rank chunks by bm25, with every filter and space applied before the ranking is final."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import apsw
+
+from nescord.catalog.notes import spaces_json
+from nescord.notes import Scope
+from nescord.query import Query, Term
+
+
+class FoundChunk(NamedTuple):
+    """A chunk with its note's key and its bm25 score (higher is better)."""
+
+    id: int
+    note: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChunk:
+    """What a hit shows of a chunk and its note."""
+
+    note_id: str
+    source: str
+    source_kind: str
+    root: str
+    path: str
+    origin: str
+    title: str
+    headings: str
+    text: str
+    lang: str
+    created_at: str
+    updated_at: str
+
+
+# The best chunk of each note: of a group, SQLite takes the other columns from the row that has the min()
+# (https://www.sqlite.org/lang_select.html#bareagg). Cheaper than letting FTS5 sort all chunks and dropping most.
+_BEST = """
+SELECT chunk.id, chunk.note, min(chunk_fts.rank) AS best FROM chunk_fts
+JOIN chunk INDEXED BY note_of_chunk ON chunk.id = chunk_fts.rowid {}
+WHERE chunk_fts MATCH ? {} GROUP BY chunk.note ORDER BY best, chunk.id LIMIT ?
+"""
+_MATCHING_NOTES = (
+    "(SELECT chunk.note FROM chunk_fts JOIN chunk ON chunk.id = chunk_fts.rowid WHERE chunk_fts MATCH ?{})"
+)
+# What the index finds by less than the whole term is read and checked; `fold_contains` is made in fulltext.py.
+_HOLDS = (
+    "EXISTS (SELECT 1 FROM note AS held JOIN note_text ON note_text.note = held.key WHERE held.key = chunk.note "
+    "AND fold_contains(?, chunk.text, chunk.headings, held.title, note_text.aliases))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which chunks may be ranked: by what the query excludes and filters, by the scope; by what must besides be read
+    in the chunk itself (`checks`, normalised text) and what must be found anywhere in its note (`required`)."""
+
+    query: Query
+    scope: Scope
+    checks: Sequence[str] = ()
+    required: Sequence[Term] = ()
+
+
+def best_chunks(connection: apsw.Connection, expression: str, allowed: Filter, limit: int) -> list[FoundChunk]:
+    """The best chunk for an FTS5 expression of each of the best `limit` notes that are allowed; ties by chunk id."""
+    conditions, bindings = _conditions(allowed)
+    joined = ("JOIN note ON note.key = chunk.note", f"AND {' AND '.join(conditions)}") if conditions else ("", "")
+    rows = connection.execute(_BEST.format(*joined), (expression, *bindings, limit))
+    return [FoundChunk(chunk_id, note, -rank) for chunk_id, note, rank in rows]
+
+
+def listed(connection: apsw.Connection, allowed: Filter, limit: int) -> list[FoundChunk]:
+    """The first chunks of the newest notes that are allowed: the answer to a query that is filters only."""
+    conditions, bindings = _conditions(allowed)
+    rows = connection.execute(
+        "SELECT (SELECT id FROM chunk WHERE chunk.note = note.key ORDER BY ordinal LIMIT 1) AS first, note.key "
+        "FROM note "
+        f"WHERE trashed_at IS NULL AND first IS NOT NULL AND {' AND '.join(conditions or ['1'])} "
+        "ORDER BY created_at DESC, path LIMIT ?",
+        (*bindings, limit),
+    )
+    return [FoundChunk(chunk_id, note, 0.0) for chunk_id, note in rows]
+
+
+def shown(connection: apsw.Connection, chunk_ids: Sequence[int]) -> dict[int, ShownChunk]:
+    """What to show of these chunks."""
+    rows = connection.execute(
+        "SELECT chunk.id, note.id, source.name, source.kind, source.root, note.path, note.origin, note.title, "
+        "chunk.headings, chunk.text, note.lang, note.created_at, note.updated_at "
+        "FROM chunk JOIN note ON note.key = chunk.note JOIN source ON source.id = note.source "
+        "WHERE chunk.id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(chunk_ids)),),
+    )
+    return {chunk_id: ShownChunk(*rest) for chunk_id, *rest in rows}
+
+
+def _conditions(allowed: Filter) -> tuple[list[str], list[apsw.SQLiteValue]]:
+    scope, filters = allowed.scope, allowed.query.filters
+    conditions: list[str] = [_HOLDS] * len(allowed.checks)
+    bindings: list[apsw.SQLiteValue] = [*allowed.checks]
+    for words, terms in (("IN", allowed.required), ("NOT IN", allowed.query.excluded)):
+        for term in terms:
+            conditions.append(f"note.key {words} " + _MATCHING_NOTES.format(f" AND {_HOLDS}" if term.recheck else ""))
+            bindings += [term.match, term.recheck] if term.recheck else [term.match]
+    if scope.spaces is not None:
+        conditions.append("note.space IN (SELECT value FROM json_each(?))")
+        bindings.append(spaces_json(scope))
+    for words, tags in (("", filters.tags), ("NOT ", filters.without_tags)):
+        for tag in tags:
+            # A tag stands for all that are nested in it: tag:project finds #project/bot. "0" comes right after "/".
+            conditions.append(
+                f"{words}EXISTS (SELECT 1 FROM tag WHERE tag.note = note.key "
+                "AND (tag.name = ? OR (tag.name >= ? AND tag.name < ?)))"
+            )
+            bindings += [tag, tag + "/", tag + "0"]
+    for path in filters.paths:
+        conditions.append("fold_contains(?, note.path)")
+        bindings.append(path)
+    if filters.sources:
+        conditions.append("note.source IN (SELECT id FROM source WHERE name IN (SELECT value FROM json_each(?)))")
+        bindings.append(json.dumps(filters.sources))
+    if filters.kinds:
+        conditions.append("note.kind IN (SELECT value FROM json_each(?))")
+        bindings.append(json.dumps(filters.kinds))
+    if filters.after:
+        conditions.append("note.created_at >= ?")
+        bindings.append(filters.after)
+    if filters.before:
+        conditions.append("note.created_at < ?")
+        bindings.append(filters.before)
+    return conditions, bindings

@@ -1,0 +1,230 @@
+"""From the bytes of a file to a note ready to be stored: decode, parse, cut into chunks. Pure: no disk, no database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from nescord.catalog.notes import ChunkDiff, DraftNote, IndexedChunk, StoredChunk
+from nescord.chunking import chunk
+from nescord.decoding import decode
+from nescord.language import detect
+from nescord.markdown import parse
+from nescord.notes import Chunk, Link, Note, ParsedNote
+from nescord.settings import Settings
+from nescord.sources.vault import Content, FoundFile
+
+# Part of a source's `shape`: a higher number makes the next ingest cut every note anew (equal text keeps its id).
+PARSER_VERSION = 1
+
+_BARE_URL = re.compile(r"\s*https?://\S+\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """How notes are drafted: the settings that decide what a note's rows look like."""
+
+    target: int
+    maximum: int
+    max_bytes: int
+    timezone: tzinfo
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Drafting:
+        return cls(settings.chunk_target, settings.chunk_max, settings.max_note_bytes, ZoneInfo(settings.timezone))
+
+    @property
+    def shape(self) -> str:
+        """Two runs with the same shape cut the same text into the same chunks."""
+        return f"{PARSER_VERSION}/{self.target}/{self.maximum}"
+
+    def vault_note(
+        self, file: FoundFile, content: Content, *, source: int, space: str, created_before: str = ""
+    ) -> tuple[DraftNote, tuple[str, ...]]:
+        """The draft of a vault file and the warnings about it.
+
+        `created_before` is the creation time that is already known: it stays unless the front matter names another.
+
+        Raises:
+            DecodeError: the bytes are not text.
+        """
+        text = decode(content.data).text
+        stem = posixpath.splitext(posixpath.basename(file.path))[0]
+        parsed = parse(text, stem)
+        modified = datetime.fromtimestamp(content.fingerprint[1] / 1e9, UTC)
+        raw = file.raw.encode("utf-8", "surrogateescape")
+        draft = self._draft(
+            parsed,
+            source=source,
+            path=file.path,
+            raw_path=None if raw == file.path.encode("utf-8", "surrogatepass") else raw,
+            content=content,
+            space=space,
+            kind="permanent",
+            owner="source",
+            author=_text(parsed.front_matter.get("author")),
+            origin="",
+            created_at=self._utc(parsed.created) or created_before or utc_text(modified),
+            updated_at=self._utc(parsed.updated) or utc_text(modified),
+        )
+        return draft, parsed.warnings
+
+    def capture(
+        self, text: str, *, source: int, path: str, content: Content, space: str, author: str, origin: str, when: str
+    ) -> DraftNote:
+        """The draft of a note that was written through us."""
+        parsed = parse(text, _first_line(text))
+        return self._draft(
+            parsed,
+            source=source,
+            path=path,
+            raw_path=None,
+            content=content,
+            space=space,
+            kind="link" if _BARE_URL.fullmatch(text) else "fleeting",
+            owner="us",
+            author=author,
+            origin=origin,
+            created_at=when,
+            updated_at=when,
+        )
+
+    def restored(self, note: Note, *, source: int) -> DraftNote:
+        """A trashed note as one of ours: same text, path and dates, no file behind it."""
+        data = note.body.encode("utf-8", "surrogatepass")
+        draft = self._draft(
+            parse(note.body, note.title),
+            source=source,
+            path=note.path,
+            raw_path=None,
+            content=Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest()),
+            space=note.space,
+            kind=note.kind,
+            owner="us",
+            author=note.author,
+            origin="",
+            created_at=note.created_at,
+            updated_at=note.updated_at,
+        )
+        return replace(
+            draft,
+            title=note.title,
+            front_matter=json.dumps(note.front_matter, ensure_ascii=False),
+            aliases=json.dumps(note.aliases, ensure_ascii=False),
+            tags=note.tags,
+            names=note_names(note.path, note.aliases),
+        )
+
+    def _draft(
+        self,
+        parsed: ParsedNote,
+        *,
+        source: int,
+        path: str,
+        raw_path: bytes | None,
+        content: Content,
+        space: str,
+        kind: Literal["fleeting", "permanent", "link"],
+        owner: Literal["source", "us"],
+        author: str,
+        origin: str,
+        created_at: str,
+        updated_at: str,
+    ) -> DraftNote:
+        return DraftNote(
+            source=source,
+            path=path,
+            raw_path=raw_path,
+            fingerprint=content.fingerprint,
+            content_hash=content.digest,
+            title=parsed.title,
+            lang=detect(parsed.body),
+            author=author,
+            space=space,
+            kind=kind,
+            owner=owner,
+            origin=origin,
+            created_at=created_at,
+            updated_at=updated_at,
+            body=parsed.body,
+            body_offset=parsed.body_offset,
+            front_matter=json.dumps(parsed.front_matter, ensure_ascii=False) if parsed.front_matter else "{}",
+            aliases=json.dumps(parsed.aliases, ensure_ascii=False) if parsed.aliases else "[]",
+            tags=parsed.tags,
+            links=[(link.kind, link.target, link.anchor, link.text, link_name(link, path)) for link in parsed.links],
+            names=note_names(path, parsed.aliases),
+            chunks=chunk(parsed, target=self.target, maximum=self.maximum),
+        )
+
+    def _utc(self, iso: str) -> str:
+        if not iso:
+            return ""
+        moment = datetime.fromisoformat(iso)
+        return utc_text(moment if moment.tzinfo else moment.replace(tzinfo=self.timezone))
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 in UTC to the second, which sorts as text: `2026-11-24T08:00:00Z`."""
+    try:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+    except OverflowError:
+        # A date in year 1 or 9999 cannot be shifted by its offset; no note is that old.
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+
+
+def note_names(path: str, aliases: Sequence[str]) -> list[str]:
+    """The names by which links may call the note at `path`: each tail of its path and its aliases, case folded."""
+    parts = _without_suffix(path).casefold().split("/")
+    tails = ("/".join(parts[start:]) for start in range(len(parts)))
+    return list(dict.fromkeys([*tails, *(unicodedata.normalize("NFC", alias).casefold() for alias in aliases)]))
+
+
+def link_name(link: Link, path: str) -> str:
+    """What a link calls its target, in the form of `note_names`. Markdown links are relative to their note's folder."""
+    target = link.target
+    if link.kind == "markdown" or target.startswith(("./", "../")):
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return unicodedata.normalize("NFC", _without_suffix(target).strip("/")).casefold()
+
+
+def diff_chunks(old: Sequence[StoredChunk], new: Sequence[Chunk]) -> ChunkDiff:
+    """Pair chunks of equal text in order of appearance; what is left over is gone or new."""
+    waiting: dict[bytes, list[StoredChunk]] = {}
+    for stored in reversed(old):
+        waiting.setdefault(stored.text_hash, []).append(stored)
+    kept: list[tuple[StoredChunk, Chunk]] = []
+    fresh: list[IndexedChunk] = []
+    for candidate in new:
+        same = waiting.get(candidate.text_hash)
+        if same:
+            kept.append((same.pop(), candidate))
+        else:
+            fresh.append(IndexedChunk.of(candidate))
+    return ChunkDiff(kept, fresh, [stored.id for left in waiting.values() for stored in left])
+
+
+def _without_suffix(path: str) -> str:
+    for suffix in (".md", ".markdown"):
+        if path[-len(suffix) :].lower() == suffix:
+            return path[: -len(suffix)]
+    return path
+
+
+def _first_line(text: str) -> str:
+    return next(_lines(text), "")[:80]
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (stripped for line in text.splitlines() if (stripped := line.strip("#-*> \t")))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,17 @@
+"""Identifiers of notes: UUIDv7 (RFC 9562, section 5.7), whose order is the order of their making."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+
+def uuid7() -> uuid.UUID:
+    """48 bits of Unix time in milliseconds, then 74 random bits around version and variant."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | random
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return uuid.UUID(int=value)

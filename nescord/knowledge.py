@@ -1,0 +1,371 @@
+"""The one facade that the shells use: a knowledge base, opened, with its verbs.
+
+`KnowledgeManager` is the owner's view and sees every space; `scoped()` gives what bots and agents get: the same verbs
+with the spaces applied inside SQL. Every verb holds the shared catalog lock for its own length only, so that a restore
+can come between two verbs of a long-lived process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from nescord import ingest
+from nescord.catalog import notes as notes_sql
+from nescord.catalog import sources as sources_sql
+from nescord.catalog import status as status_sql
+from nescord.catalog.database import Catalog
+from nescord.catalog.notes import IndexedChunk
+from nescord.catalog.sources import Source
+from nescord.catalog.status import Status
+from nescord.drafting import Drafting, utc_text
+from nescord.errors import CatalogError, NotFoundError, UsageError, VaultError
+from nescord.home import DataFolder
+from nescord.identifiers import uuid7
+from nescord.ingest import IngestOptions, IngestPlan
+from nescord.locks import LockName, Locks
+from nescord.notes import Failure, IngestReport, Note, NoteKind, Scope, SearchHit
+from nescord.query import parse_query
+from nescord.search import keyword_search
+from nescord.settings import Settings
+from nescord.sources import vault
+from nescord.sources.vault import Content
+
+
+class _Base:
+    """What one open knowledge base owns: its folder, its locks and the connections to its database."""
+
+    def __init__(self, folder: DataFolder, settings: Settings, *, is_new: bool, vfs: str | None = None) -> None:
+        self.folder = folder
+        self._vfs = vfs
+        self.settings = settings
+        self.is_new = is_new
+        self.locks = Locks(folder.run, timeout=settings.lock_timeout)
+        self.drafting = Drafting.from_settings(settings)
+        self._reopening = threading.Lock()
+        with self.locks.shared(LockName.CATALOG):
+            self._catalog = self._open_catalog()
+        try:
+            if self._catalog.is_behind:
+                with self.locks.exclusive(LockName.CATALOG):
+                    self._catalog.bring_up_to_date(folder.backups)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def verb(self) -> Iterator[Catalog]:
+        """The catalog for the length of one verb, reopened first if a restore has put another file in its place."""
+        with self.locks.shared(LockName.CATALOG):
+            if not self._catalog.is_current():
+                with self._reopening:
+                    if not self._catalog.is_current():
+                        self._catalog.close()
+                        self._catalog = self._open_catalog()
+            yield self._catalog
+
+    def close(self) -> None:
+        self._catalog.close()
+
+    def _open_catalog(self) -> Catalog:
+        if self.folder.restore_dir.exists():
+            raise CatalogError(
+                f"a restore into {self.folder.path} was interrupted: finish it (nescord backup restore …)"
+            )
+        if not self.folder.database.exists():
+            raise CatalogError(
+                f"the database of this knowledge base is missing ({self.folder.database}): restore it "
+                "(nescord backup restore …) or start anew (nescord init --new)"
+            )
+        return Catalog(self.folder.database, vfs=self._vfs)
+
+
+class ScopedKnowledge:
+    """The verbs of a knowledge base as far as some spaces go. Made by `KnowledgeManager.scoped`."""
+
+    def __init__(self, base: _Base, scope: Scope) -> None:
+        self._base = base
+        self._scope = scope
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: str = "keyword",
+        limit: int | None = None,
+        tags: Iterable[str] = (),
+        source: str | None = None,
+        kind: NoteKind | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+    ) -> list[SearchHit]:
+        """The notes that answer `query`, best first; [] when nothing does.
+
+        `limit` is 1..1000 (default: PKM_MAX_RESULTS). Query syntax: docs/guide.md.
+
+        Raises:
+            UsageError: an unknown mode or limit, a date that is none (QueryError).
+        """
+        if mode != "keyword":
+            raise UsageError(f'mode "{mode}" is not known: the modes are keyword')
+        wanted = self._base.settings.max_results if limit is None else limit
+        if not 1 <= wanted <= 1000:
+            raise UsageError(f"limit {wanted} is out of range: 1 to 1000")
+        timezone = ZoneInfo(self._base.settings.timezone)
+        parsed = parse_query(query, timezone, tags=tags, source=source, kind=kind, after=after, before=before)
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return keyword_search(connection, parsed, self._scope, wanted)
+
+    def note(self, wanted: str) -> Note:
+        """The note with that id, path, or name as a link would use it.
+
+        Raises:
+            NotFoundError: there is none (in these spaces). UsageError: several fit.
+        """
+        with self._base.verb() as catalog, catalog.read() as connection:
+            found = notes_sql.find(connection, wanted, self._scope)
+        if not found:
+            raise NotFoundError(f'no note "{wanted}": name its id, its path or its title as a link would')
+        if len(found) > 1:
+            choices = ", ".join(f"{note.path} ({note.id})" for note in found[:5])
+            raise UsageError(f'"{wanted}" fits {len(found)} notes: {choices}: name one by its id')
+        return found[0]
+
+    def capture(self, text: str, *, space: str = "personal", author: str = "", source: str = "") -> Note:
+        """Keep `text` as a note of ours; found by keyword as soon as this returns, and on disk.
+
+        `source` is where it was said (a jump URL).
+
+        Raises:
+            UsageError: the text is empty or too long, or the space is not one of these.
+        """
+        if not text.strip():
+            raise UsageError("there is nothing to capture: the text is empty")
+        if not self._scope.allows(space):
+            raise UsageError(f'notes cannot be kept in the space "{space}" from here')
+        data = text.encode("utf-8", "replace")
+        if len(data) > self._base.settings.max_note_bytes:
+            raise UsageError(f"{len(data):,} bytes is too long to capture (NESCORD_MAX_NOTE_BYTES)")
+        now = datetime.now(UTC)
+        note_id = str(uuid7())
+        content = Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest())
+        day = now.astimezone(ZoneInfo(self._base.settings.timezone)).strftime("%Y-%m-%d")
+        with self._base.verb() as catalog:
+            with catalog.write() as connection:
+                home = sources_sql.captures(connection)
+                draft = self._base.drafting.capture(
+                    data.decode("utf-8"),
+                    source=home.id,
+                    path=f"{day}/{note_id}.md",
+                    content=content,
+                    space=space,
+                    author=author,
+                    origin=source,
+                    when=utc_text(now),
+                )
+                notes_sql.insert(connection, [(note_id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])])
+            return self.note(note_id)
+
+
+class KnowledgeManager(ScopedKnowledge):
+    """The owner's view of a knowledge base: every space, and the verbs that change sources. A context manager."""
+
+    def __init__(self, base: _Base) -> None:
+        super().__init__(base, Scope())
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, *, vfs: str | None = None) -> Self:
+        """Open the knowledge base that the settings name; begin one where there is nothing yet (`is_new`).
+
+        `vfs` names an APSW VFS to reach the database through (see `Catalog`).
+
+        Raises:
+            CatalogError: there was one and its database is missing, damaged or too new.
+        """
+        settings = settings or Settings()
+        folder = DataFolder.at(settings)
+        is_new = not folder.has_begun()
+        if is_new:
+            folder = DataFolder.create(settings, begin=partial(_new_database, vfs=vfs))
+        return cls(_Base(folder, settings, is_new=is_new, vfs=vfs))
+
+    @classmethod
+    def open_existing(cls, settings: Settings | None = None) -> Self:
+        """Open a knowledge base; NoKnowledgeBaseError where there is none."""
+        settings = settings or Settings()
+        return cls(_Base(DataFolder.find(settings), settings, is_new=False))
+
+    @classmethod
+    def begin_anew(cls, settings: Settings | None = None) -> Self:
+        """Begin again where the database got lost (`nescord init --new`)."""
+        settings = settings or Settings()
+        return cls(_Base(DataFolder.create_anew(settings, begin=_new_database), settings, is_new=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. The object cannot be used afterwards."""
+        self._base.close()
+
+    @property
+    def folder(self) -> DataFolder:
+        return self._base.folder
+
+    @property
+    def is_new(self) -> bool:
+        """Whether opening it has begun it."""
+        return self._base.is_new
+
+    def scoped(self, spaces: Iterable[str]) -> ScopedKnowledge:
+        """The same verbs, with no way to see more than these spaces."""
+        return ScopedKnowledge(self._base, Scope(frozenset(spaces)))
+
+    def ingest(
+        self,
+        path: Path | str | None = None,
+        *,
+        name: str | None = None,
+        moved: bool = False,
+        options: IngestOptions | None = None,
+    ) -> IngestReport:
+        """Take in what is new, changed, renamed or gone in the vault at `path` (default: NESCORD_VAULT).
+
+        `name` registers a new vault under another name than its folder's; `moved` says that a known vault of the same
+        name lives at `path` now.
+
+        Raises:
+            VaultError: no such folder, or it cannot be told which source it is.
+            LockTimeoutError: another ingest runs (the message names it).
+        """
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            found = self._plan(catalog, path, name, moved)
+            return ingest.commit(catalog, found, self._base.drafting, options or IngestOptions())
+
+    def plan(self, path: Path | str | None = None) -> IngestPlan:
+        """Walk a vault and compare it with what is stored: the first half of `ingest`, for a flow's first task."""
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            return self._plan(catalog, path, None, False)
+
+    def commit(self, found: IngestPlan, options: IngestOptions | None = None) -> IngestReport:
+        """Store what `plan` found: the second half of `ingest`. A stale plan does no harm."""
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            return ingest.commit(catalog, found, self._base.drafting, options or IngestOptions())
+
+    def failures(self) -> list[Failure]:
+        """The files that could not be stored or that something is wrong with."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return sources_sql.failures(connection)
+
+    def status(self) -> Status:
+        """How much is stored."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return status_sql.status(connection)
+
+    def sources(self) -> list[Source]:
+        """Where notes come from."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return sources_sql.all_sources(connection)
+
+    def move_source(self, name: str, path: Path | str) -> Source:
+        """The vault `name` lives at `path` now; its notes keep their ids."""
+        root = vault.real_root(Path(path))
+        with self._base.verb() as catalog, catalog.write() as connection:
+            source = _named(sources_sql.by_name(connection, name), name)
+            other = sources_sql.by_root(connection, str(root))
+            if other and other.id != source.id:
+                raise VaultError(f'{root} is already the vault "{other.name}"')
+            sources_sql.move(connection, source.id, str(root), vault.kind_of(root))
+            return replace(source, root=str(root))
+
+    def remove_source(self, name: str) -> int:
+        """Forget a vault: its notes are trashed (and come back when it is ingested again). Returns how many."""
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST), catalog.write() as connection:
+            source = _named(sources_sql.by_name(connection, name), name)
+            if source.kind == "capture":
+                raise UsageError(f'"{name}" holds what was captured: it cannot be removed')
+            keys = notes_sql.living_keys(connection, source.id)
+            now = utc_text(datetime.now(UTC))
+            notes_sql.trash(connection, keys, now)
+            sources_sql.remove(connection, source.id, now)
+            return len(keys)
+
+    def restore_note(self, wanted: str) -> Note:
+        """Bring a trashed note back. One whose file is gone from its vault becomes ours from then on.
+
+        Raises:
+            NotFoundError: there is no such note. UsageError: it is not in the trash.
+        """
+        note = self.note(wanted)
+        if not note.trashed_at:
+            raise UsageError(f"the note {note.path} ({note.id}) is not in the trash")
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            with catalog.write() as connection:
+                home = sources_sql.captures(connection)
+                draft = self._base.drafting.restored(note, source=home.id)
+                notes_sql.restore(connection, note.id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])
+            return self.note(note.id)
+
+    def _plan(self, catalog: Catalog, path: Path | str | None, name: str | None, moved: bool) -> IngestPlan:
+        wanted = path or self._base.settings.vault
+        if wanted is None:
+            raise VaultError("no vault named: nescord ingest VAULT, or set NESCORD_VAULT")
+        root = vault.real_root(Path(wanted).expanduser())
+        return ingest.plan(catalog, self._source_at(catalog, root, name, moved), root, self._base.drafting)
+
+    def _source_at(self, catalog: Catalog, root: Path, name: str | None, moved: bool) -> Source:
+        """The source of the folder `root`, registered on its first ingest."""
+        settings = self._base.settings
+        with catalog.read() as connection:
+            source = sources_sql.by_root(connection, str(root))
+            known = sources_sql.all_sources(connection)
+        if source:
+            if "vault_space" in settings.model_fields_set and source.space != settings.vault_space:
+                with catalog.write() as connection:
+                    sources_sql.set_space(connection, source.id, settings.vault_space)
+                source = replace(source, space=settings.vault_space)
+            return source
+        wanted = name or root.name or "vault"
+        namesake = next((source for source in known if source.name == wanted), None)
+        if namesake and moved:
+            self.move_source(wanted, root)
+            return replace(namesake, root=str(root))
+        if namesake:
+            raise VaultError(
+                f'there is already a vault "{wanted}" at {namesake.root}: has it moved to {root} (--same), or is this '
+                "another one (--as NAME)?"
+            )
+        for other in known:
+            if other.root and (root.is_relative_to(other.root) or Path(other.root).is_relative_to(root)):
+                raise VaultError(
+                    f'{root} and the vault "{other.name}" at {other.root} lie one inside the other, which would keep '
+                    f'notes twice: ingest {other.root}, or remove it first (nescord source remove "{other.name}")'
+                )
+        with catalog.write() as connection:
+            kind, shape = vault.kind_of(root), self._base.drafting.shape
+            return sources_sql.add(connection, wanted, kind, str(root), settings.vault_space, shape)
+
+
+def _new_database(folder: DataFolder, *, vfs: str | None = None) -> None:
+    with Catalog(folder.database, vfs=vfs) as catalog:
+        catalog.bring_up_to_date(folder.backups)
+
+
+def _named(source: Source | None, name: str) -> Source:
+    if source is None:
+        raise NotFoundError(f'no vault "{name}": see nescord source list')
+    return source
