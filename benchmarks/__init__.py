@@ -1,0 +1,1 @@
+"""Speed, scale and quality of NescordBot beside yardsticks, measured in one run."""
