@@ -1,0 +1,1 @@
+"""Simulators of what disks, kernels and power supplies do to a database: reusable by any test that opens one."""
