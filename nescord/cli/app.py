@@ -1,0 +1,62 @@
+"""The tree of commands: which name calls what. Options and help stand beside each command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from nescord.cli import diagnosis, finding, ingesting, keeping, telling
+from nescord.cli.call import DataDir, Json
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nescord {version('nescordbot')}")
+        raise typer.Exit
+
+
+def _nescord(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Keep notes and find them again by their words, in Japanese and English.
+
+    --data-dir and --json may stand before or after the command.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def _tree() -> typer.Typer:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_nescord)
+    app.command("init")(keeping.init)
+    app.command("ingest")(ingesting.ingest)
+    app.command("search")(finding.search)
+    app.command("show")(finding.show)
+    app.command("capture")(keeping.capture)
+    app.command("status")(telling.status)
+    app.command("failures")(telling.failures)
+    source = typer.Typer(help="The vaults that notes come from: list, move or remove one.", rich_markup_mode=None)
+    source.command("list")(keeping.source_list)
+    source.command("move")(keeping.source_move)
+    source.command("remove")(keeping.source_remove)
+    app.add_typer(source, name="source")
+    note = typer.Typer(help="Single notes: bring one back from the trash.", rich_markup_mode=None)
+    note.command("restore")(keeping.note_restore)
+    app.add_typer(note, name="note")
+    app.command("config")(telling.config)
+    app.command("doctor")(diagnosis.doctor)
+    return app
+
+
+command = get_command(_tree())

@@ -1,0 +1,73 @@
+"""What every command is called with (--data-dir, --json), and how it opens the knowledge base.
+
+The order matters: settings first, then root gives itself up for the owner of the data folder, then anything is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nescord.cli.output import say
+
+if TYPE_CHECKING:
+    from nescord.home import DataFolder
+    from nescord.knowledge import KnowledgeManager
+    from nescord.settings import Settings
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="FOLDER", help="The data folder of the knowledge base."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The options that may stand before the command as well as after it, merged."""
+
+    data_dir: Path | None
+    as_json: bool
+
+    @classmethod
+    def of(cls, context: typer.Context, data_dir: Path | None, as_json: bool) -> Call:
+        before = context.find_root().params
+        return cls(data_dir or before["data_dir"], as_json or before["as_json"])
+
+    def settings(self) -> Settings:
+        """The settings, with the privileges of root given up where the data folder is somebody else's."""
+        from nescord.home import drop_privileges, locate
+        from nescord.settings import Settings
+
+        settings = Settings(data_dir=self.data_dir)
+        drop_privileges(locate(settings))
+        return settings
+
+    def open(self) -> KnowledgeManager:
+        """The knowledge base that there is."""
+        from nescord.knowledge import KnowledgeManager
+
+        return KnowledgeManager.open_existing(self.settings())
+
+    def open_or_begin(self, *, warn: bool = False) -> KnowledgeManager:
+        """The knowledge base, begun where there is none; says so, because it may be by mistake."""
+        from nescord.knowledge import KnowledgeManager
+
+        settings = self.settings()
+        knowledge = KnowledgeManager.open(settings)
+        if knowledge.is_new:
+            say(f"new knowledge base at {knowledge.folder.path}")
+        if warn:
+            say_warnings(settings, knowledge.folder)
+        return knowledge
+
+
+def say_warnings(settings: Settings, folder: DataFolder) -> None:
+    """What is allowed and will surprise."""
+    from nescord.home import warnings_for
+
+    for warning in warnings_for(settings, folder):
+        say(f"warning: {warning}")

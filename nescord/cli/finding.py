@@ -1,0 +1,115 @@
+"""`nescord search` and `nescord show`: from words to notes, from a note's name to its text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nescord.cli.call import Call, DataDir, Json
+from nescord.cli.output import Part, Screen, emit, marked, say
+from nescord.errors import UsageError
+from nescord.notes import NoteKind
+
+if TYPE_CHECKING:
+    from nescord.notes import Note, SearchHit
+
+_NOTHING_FOUND = 1
+_HIT_KEYS = (
+    *("note_id", "path", "title", "heading", "snippet", "score"),
+    *("link", "source", "lang", "created_at", "updated_at", "marks"),
+)
+
+
+def search(
+    context: typer.Context,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORD", help='Words; "phrase", -word, tag: source: path: after: before: narrow it.'),
+    ] = None,
+    mode: Annotated[str, typer.Option(metavar="MODE", help="How to search: keyword.")] = "keyword",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many notes (unset: PKM_MAX_RESULTS).")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Only notes with this tag (repeat it: with all of them).")
+    ] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Only notes of this vault.")] = None,
+    kind: Annotated[NoteKind | None, typer.Option(help="Only notes of this kind.")] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Only notes written from then on: 2026, 2026-11, 2026-11-24, today."),
+    ] = None,
+    before: Annotated[str | None, typer.Option(metavar="DATE", help="Only notes written before that date.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Find notes by their words, best first.
+
+    A query that begins with a minus goes after "--": nescord search -- -draft tag:idea
+    """
+    call = Call.of(context, data_dir, as_json)
+    text = " ".join(query or ())
+    if not text.strip() and not any((tag, source, kind, after, before)):
+        raise UsageError("nothing to search for: give words, or a filter such as --tag")
+    with call.open() as knowledge:
+        hits = knowledge.search(
+            text, mode=mode, limit=limit, tags=tag or (), source=source, kind=kind, after=after, before=before
+        )
+    if call.as_json:
+        emit([{key: getattr(hit, key) for key in _HIT_KEYS} for hit in hits])
+    else:
+        screen = Screen()
+        for hit in hits:
+            _show_hit(screen, hit)
+    if not hits:
+        say("nothing found")
+        raise typer.Exit(_NOTHING_FOUND)
+
+
+def _show_hit(screen: Screen, hit: SearchHit) -> None:
+    screen.line(Part(hit.title, "bold"), Part(f"  {hit.score:.2f}", "dim"))
+    heading = (Part("  › ", "dim"), Part(hit.heading)) if hit.heading else ()
+    screen.line("  ", Part(hit.path, "cyan", hit.link), *heading)
+    screen.line("  ", *marked(hit.snippet, hit.marks))
+    screen.line()
+
+
+def show(
+    context: typer.Context,
+    note: Annotated[str, typer.Argument(metavar="NOTE", help="Its id, its path, or its title as in a [[link]].")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show one note: what is known about it, then its text."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge:
+        found = knowledge.note(note)
+    if call.as_json:
+        emit(asdict(found))
+        return
+    screen = Screen()
+    screen.line(Part(found.title, "bold"))
+    for name, value in _facts(found):
+        screen.line(Part(f"{name}: ", "dim"), value)
+    screen.line()
+    screen.text(found.body.rstrip())
+
+
+def _facts(note: Note) -> list[tuple[str, str]]:
+    dangling = [link.target for link in note.links if not link.note_id]
+    facts = [
+        ("path", note.path),
+        ("source", note.source),
+        ("id", note.id),
+        ("tags", " ".join(f"#{tag}" for tag in note.tags)),
+        ("author", note.author),
+        ("space", "" if note.space == "personal" else note.space),
+        ("created", note.created_at),
+        ("updated", "" if note.updated_at == note.created_at else note.updated_at),
+        ("in the trash since", note.trashed_at),
+        ("links to", ", ".join(dict.fromkeys(link.target for link in note.links if link.note_id))),
+        ("links to no note", ", ".join(dict.fromkeys(dangling))),
+    ]
+    return [(name, value) for name, value in facts if value]

@@ -1,0 +1,196 @@
+"""`nescord ingest`: a vault is taken in, watched, and may be interrupted without losing what was stored."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from nescord.cli.call import Call, DataDir, Json
+from nescord.cli.output import Part, Screen, emit, fail, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from nescord.ingest import Progress
+    from nescord.notes import IngestReport
+
+_LISTED = 20
+_COUNTS = ("added", "changed", "renamed", "deleted", "revived", "unchanged", "failed", "warned", "withheld")
+_SIGNS = {"added": "+", "changed": "~", "renamed": ">", "deleted": "-", "revived": "^"}
+_STYLES = {"added": "green", "changed": "yellow", "renamed": "cyan", "deleted": "red", "revived": "green"}
+
+
+def ingest(
+    context: typer.Context,
+    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="The vault (unset: NESCORD_VAULT).")] = None,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Keep a new vault under this name.")] = None,
+    moved: Annotated[
+        bool, typer.Option("--same", help="It is the known vault of that name, in another folder now.")
+    ] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Trash the notes even when a whole folder or vault vanished.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change no note.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Take in what is new, changed, renamed or gone in a vault. The vault itself is only read.
+
+    Ctrl-C stores what is under way and stops; the next ingest goes on from there.
+    """
+    from nescord.ingest import IngestOptions
+
+    call = Call.of(context, data_dir, as_json)
+    stop = Stop()
+    with ExitStack() as stack:
+        stack.enter_context(stop)
+        try:
+            knowledge = stack.enter_context(call.open_or_begin(warn=True))
+            watch = stack.enter_context(Watch(with_bar=sys.stderr.isatty() and not call.as_json))
+            options = IngestOptions(
+                allow_mass_delete=allow_mass_delete, dry_run=dry_run, stop=stop.is_asked, progress=watch.tell
+            )
+            report = knowledge.ingest(path, name=name, moved=moved, options=options)
+        except KeyboardInterrupt:
+            stack.close()
+            message = "interrupted before the first note; the next ingest begins again"
+            raise typer.Exit(fail(message, stop.exit_code, call.as_json)) from None
+    if call.as_json:
+        emit(asdict(report))
+    else:
+        _show(report)
+    _say_what_is_wrong(report)
+    if report.interrupted:
+        say(f"interrupted: {stop.looked:,} of {watch.total:,} files looked into; the next ingest goes on from there")
+        raise typer.Exit(stop.exit_code)
+
+
+class Stop:
+    """SIGINT and SIGTERM during an ingest: the first lets the batch at hand be stored, the second ends at once.
+
+    Before the first file is looked into there is nothing to store, and the first one ends at once, too (an ingest may
+    be waiting for another one).
+    """
+
+    def __init__(self) -> None:
+        self.looked = 0
+        self._number = 0
+        self._is_at_work = False
+        self._before: dict[int, object] = {}
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self._number or signal.SIGINT)
+
+    def is_asked(self) -> bool:
+        """`IngestOptions.stop`: asked before each file."""
+        self._is_at_work = True
+        self.looked += not self._number
+        return bool(self._number)
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:  # in the background of a script Ctrl-C is not meant for us
+                self._before[number] = before
+                signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)  # type: ignore[arg-type]  # what getsignal gave
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
+        if not self._is_at_work:
+            raise KeyboardInterrupt
+        # The system itself acts on the second one: no code of ours can be late for it.
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+        # Not through sys.stderr, which may be in the middle of a line. The bar has hidden the cursor, and after a
+        # second signal nothing would show it again.
+        show_cursor = "\r\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
+        os.write(2, f"{show_cursor}stopping after the batch at hand (once more: at once)\n".encode())
+
+
+class Watch:
+    """Shows how far an ingest is: a bar in a terminal, else a line every two seconds."""
+
+    def __init__(self, *, with_bar: bool) -> None:
+        self.total = 0
+        self._bar = _bar() if with_bar else None
+        self._task: TaskID | None = None
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._task = self._bar.add_task("ingest", total=None, rate="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def tell(self, progress: Progress) -> None:
+        """`IngestOptions.progress`: called after each batch."""
+        self.total = progress.total
+        rate = progress.done / max(progress.seconds, 0.001)
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=progress.done, total=progress.total, rate=f"{rate:,.0f} notes/s")
+        elif time.monotonic() - self._said >= 2:
+            self._said = time.monotonic()
+            left = (progress.total - progress.done) / max(rate, 0.001)
+            say(f"{progress.done:,} of {progress.total:,} files, {rate:,.0f} notes/s, {left:,.0f} s left")
+
+
+def _bar() -> Bar:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    return Progress(*columns, console=Screen(sys.stderr).console(), transient=True)
+
+
+def _show(report: IngestReport) -> None:
+    """The changes, then the counts."""
+    screen = Screen()
+    changes = [change for change in report.changes if change.what in _SIGNS]
+    shown = changes if report.dry_run else changes[:_LISTED]
+    for change in shown:
+        sign = Part(_SIGNS[change.what], _STYLES[change.what])
+        screen.line(sign, " ", change.path, *((Part(f"  (was {change.was})", "dim"),) if change.was else ()))
+    if len(changes) > len(shown):
+        screen.line(Part(f"and {len(changes) - len(shown):,} more", "dim"))
+    counts = [(name, getattr(report, name)) for name in _COUNTS]
+    title = f"{report.source}: would be" if report.dry_run else f"{report.source}, {report.seconds:.1f} s"
+    if screen.is_terminal:
+        screen.table((title, ""), [(name, f"{count:,}") for name, count in counts if count or name == "unchanged"])
+    else:
+        said = ", ".join(f"{name} {count}" for name, count in counts if count or name == "unchanged")
+        screen.line(f"{title}: {said}")
+
+
+def _say_what_is_wrong(report: IngestReport) -> None:
+    """On stderr, also with --json: what a person has to know or to mend."""
+    screen = Screen(sys.stderr)
+    failed = [change for change in report.changes if change.what == "failed"]
+    for change in failed[:_LISTED]:
+        screen.line(Part("failed: ", "red"), f"{change.path}: {change.reason}")
+    if len(failed) > _LISTED or report.failed > len(failed) or report.warned:
+        screen.line("every file with something to mend: nescord failures")
+    for message in report.messages:
+        screen.line(Part(f"WARNING: {message}", "bold red"))

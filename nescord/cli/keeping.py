@@ -1,0 +1,150 @@
+"""The commands that change what is kept, save ingest: init, capture, `source …` and `note restore`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nescord.cli.call import Call, DataDir, Json, say_warnings
+from nescord.cli.output import Part, Screen, emit, say
+from nescord.errors import NotFoundError, UsageError
+
+VaultName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the vault in nescord source list.")]
+
+
+def init(
+    context: typer.Context,
+    new: Annotated[
+        bool, typer.Option("--new", help="Start anew where the database of a knowledge base got lost.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Begin a knowledge base. Where there is one already, nothing changes."""
+    from nescord.knowledge import KnowledgeManager
+
+    call = Call.of(context, data_dir, as_json)
+    settings = call.settings()
+    begin = KnowledgeManager.begin_anew if new else KnowledgeManager.open
+    with begin(settings) as knowledge:
+        path, is_new = knowledge.folder.path, knowledge.is_new
+        say_warnings(settings, knowledge.folder)
+    say(f"new knowledge base at {path}" if is_new else f"there is a knowledge base at {path} already")
+    if call.as_json:
+        emit({"path": str(path), "new": is_new})
+
+
+def capture(
+    context: typer.Context,
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help='What to keep; left out or "-": from standard input.'),
+    ] = None,
+    space: Annotated[
+        str, typer.Option(metavar="SPACE", help="Who may see it: personal, guild:ID, user:ID.")
+    ] = "personal",
+    author: Annotated[str, typer.Option(metavar="NAME", help="Who wrote it.")] = "",
+    source: Annotated[str, typer.Option(metavar="URL", help="Where it was said.")] = "",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Keep a text as a note; it is found as soon as this returns."""
+    call = Call.of(context, data_dir, as_json)
+    words = " ".join(text or ("-",))
+    content = _standard_input() if words == "-" else words
+    with call.open_or_begin() as knowledge:
+        note = knowledge.capture(content, space=space, author=author, source=source)
+    if call.as_json:
+        fields = ("path", "title", "space", "created_at")
+        emit({"note_id": note.id} | {name: getattr(note, name) for name in fields} | {"tags": note.tags})
+    else:
+        Screen().line("kept ", Part(note.title, "bold"), Part(f"  {note.id}", "dim"))
+
+
+def _standard_input() -> str:
+    from nescord.decoding import DecodeError, decode
+
+    if sys.stdin is None:
+        raise UsageError("there is nothing to capture: give the text, or pipe it in")
+    if sys.stdin.isatty():
+        say("type the note; Ctrl-D on an empty line ends it")
+    try:
+        return decode(sys.stdin.buffer.read()).text
+    except DecodeError as error:
+        raise UsageError(f"standard input cannot be captured: {error}") from None
+
+
+def source_list(context: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the vaults, and what was captured."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge:
+        sources = knowledge.sources()
+    fields = ("name", "kind", "root", "space", "ingested_at")
+    if call.as_json:
+        emit([{field: getattr(source, field) for field in fields} for source in sources])
+        return
+    rows = [[getattr(source, field) for field in fields] for source in sources]
+    Screen().table(("name", "kind", "folder", "space", "last change"), rows)
+
+
+def source_move(
+    context: typer.Context,
+    name: VaultName,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder where it is now.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Say that a vault lives in another folder now. Its notes keep their ids."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge, _naming():
+        source = knowledge.move_source(name, path)
+    if call.as_json:
+        emit({"name": source.name, "kind": source.kind, "root": source.root, "space": source.space})
+    else:
+        Screen().line(f'the vault "{source.name}" is at {source.root} now')
+
+
+def source_remove(
+    context: typer.Context,
+    name: VaultName,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a vault. Its notes go to the trash, its files stay; ingesting it again brings both back."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge, _naming():
+        trashed = knowledge.remove_source(name)
+    if call.as_json:
+        emit({"name": name, "trashed": trashed})
+    else:
+        Screen().line(f'the vault "{name}" is forgotten; {trashed} notes are in the trash')
+
+
+def note_restore(
+    context: typer.Context,
+    note_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the note.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a note back from the trash."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge, _naming():
+        note = knowledge.restore_note(note_id)
+    if call.as_json:
+        emit({"note_id": note.id, "path": note.path, "title": note.title, "owner": note.owner})
+    else:
+        Screen().line("back again: ", Part(note.title, "bold"), Part(f"  {note.path}", "dim"))
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """What is named here must exist: exit code 1, "nothing found", is for questions (search and show)."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise UsageError(str(error)) from error
