@@ -136,7 +136,8 @@ def run(vault: Path, scratch: Path) -> dict[str, float]:
 def memory(vault: Path, notes: int) -> int:
     """Peak resident memory of a process that does nothing but one cold ingest, in MiB."""
     code = (
-        "import sys, pathlib\nfrom nescord import KnowledgeManager, Settings\nfrom benchmarks.measure import peak_rss_mb\n"
+        "import sys, pathlib\nfrom nescord import KnowledgeManager, Settings\n"
+        "from benchmarks.measure import peak_rss_mb\n"
         "with KnowledgeManager.open(Settings(data_dir=pathlib.Path(sys.argv[2]))) as km:\n"
         "    report = km.ingest(sys.argv[1])\nassert report.added == int(sys.argv[3])\nprint(peak_rss_mb())"
     )

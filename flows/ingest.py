@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, cast
 
-import apsw
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +23,8 @@ from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
 from nescord import KnowledgeManager, Settings
-from nescord.errors import LockTimeoutError
+from nescord.errors import DiskError, LockTimeoutError
+from nescord.home import drop_privileges, locate
 from nescord.ingest import IngestOptions, IngestPlan
 from nescord.notes import Failure, IngestReport
 
@@ -40,7 +40,7 @@ _FIRST_DELAY_SECONDS = 2
 _JITTER = 0.5
 
 # Another process is writing, or a volume over the network hiccuped. Everything else stays wrong until a person acts.
-_CAN_PASS = (LockTimeoutError, apsw.BusyError, apsw.IOError)
+_CAN_PASS = (LockTimeoutError, DiskError)
 
 # The words of `nescord ingest --json`, and how many files were opened.
 _SUMMARY = (
@@ -95,6 +95,7 @@ def ingest(vault: str | None = None, allow_mass_delete: bool = False, data_dir: 
         data_dir: The data folder of the knowledge base. Empty: the setting NESCORD_DATA_DIR and its defaults.
     """
     settings = Settings(data_dir=Path(data_dir) if data_dir else None)
+    drop_privileges(locate(settings))
     with KnowledgeManager.open(settings) as knowledge:
         found = scan(knowledge, vault)
         report = commit(knowledge, _unsearched(found), IngestOptions(allow_mass_delete=allow_mass_delete))

@@ -21,6 +21,7 @@ from nescord.markdown import parse
 from nescord.notes import Chunk, Link, Note, ParsedNote
 from nescord.settings import Settings
 from nescord.sources.vault import Content, FoundFile
+from nescord.times import utc_text
 
 # Part of a source's `shape`: a higher number makes the next ingest cut every note anew (equal text keeps its id).
 PARSER_VERSION = 1
@@ -169,15 +170,6 @@ class Drafting:
             return ""
         moment = datetime.fromisoformat(iso)
         return utc_text(moment if moment.tzinfo else moment.replace(tzinfo=self.timezone))
-
-
-def utc_text(moment: datetime) -> str:
-    """ISO 8601 in UTC to the second, which sorts as text: `2026-11-24T08:00:00Z`."""
-    try:
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
-    except OverflowError:
-        # A date in year 1 or 9999 cannot be shifted by its offset; no note is that old.
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
 
 
 def note_names(path: str, aliases: Sequence[str]) -> list[str]:

@@ -43,6 +43,12 @@ class CatalogError(NescordError):
     """The database is missing, damaged, or of a version that this program cannot use."""
 
 
+class DiskError(CatalogError):
+    """The disk under the database failed, which may pass. What was acknowledged before is kept."""
+
+    exit_code = 69
+
+
 class LockTimeoutError(NescordError):
     """Another process holds the lock; the message names it."""
 

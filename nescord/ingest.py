@@ -21,11 +21,12 @@ from nescord.catalog.database import Catalog
 from nescord.catalog.notes import ChunkDiff, DraftNote, IndexedChunk, KnownNote
 from nescord.catalog.sources import KnownFailure, Source
 from nescord.decoding import DecodeError
-from nescord.drafting import Drafting, diff_chunks, utc_text
+from nescord.drafting import Drafting, diff_chunks
 from nescord.identifiers import uuid7
 from nescord.notes import Change, IngestReport
 from nescord.sources import vault
 from nescord.sources.vault import Fingerprint, FoundFile, KnownFile, Scan, UnreadableError
+from nescord.times import utc_text
 
 # A transaction holds the write lock for at most about 250 ms, so that a capture never waits long.
 BATCH_NOTES = 200
@@ -130,14 +131,16 @@ class _Run:
         vanished = self._vanished()
         fresh = list(self._without_twins(scan.fresh))
         renames = self._renames(fresh, vanished)
-        for done, file in enumerate(fresh, 1):
+        done = 0
+        for file in fresh:
             if self._options.stop():
                 self.report.interrupted = True
                 break
             self._take(file, renames.get(file.raw))
+            done += 1
             if self._batch.is_full():
                 self._flush(done)
-        self._flush(len(fresh))
+        self._flush(done)
         if not self.report.interrupted:
             renamed = {old.path for old in renames.values()}
             self._delete([old for old in vanished.values() if old.path not in renamed])

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
-from nescord import ingest
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
 from nescord.catalog import status as status_sql
@@ -27,18 +26,21 @@ from nescord.catalog.database import Catalog
 from nescord.catalog.notes import IndexedChunk
 from nescord.catalog.sources import Source
 from nescord.catalog.status import Status
-from nescord.drafting import Drafting, utc_text
 from nescord.errors import CatalogError, NotFoundError, UsageError, VaultError
 from nescord.home import DataFolder
 from nescord.identifiers import uuid7
-from nescord.ingest import IngestOptions, IngestPlan
 from nescord.locks import LockName, Locks
 from nescord.notes import Failure, IngestReport, Note, NoteKind, Scope, SearchHit
 from nescord.query import parse_query
 from nescord.search import keyword_search
-from nescord.settings import Settings
+from nescord.settings import Settings, is_space
 from nescord.sources import vault
 from nescord.sources.vault import Content
+from nescord.times import utc_text
+
+if TYPE_CHECKING:
+    from nescord.drafting import Drafting
+    from nescord.ingest import IngestOptions, IngestPlan
 
 
 class _Base:
@@ -50,7 +52,6 @@ class _Base:
         self.settings = settings
         self.is_new = is_new
         self.locks = Locks(folder.run, timeout=settings.lock_timeout)
-        self.drafting = Drafting.from_settings(settings)
         self._reopening = threading.Lock()
         with self.locks.shared(LockName.CATALOG):
             self._catalog = self._open_catalog()
@@ -61,6 +62,13 @@ class _Base:
         except BaseException:
             self.close()
             raise
+
+    @cached_property
+    def drafting(self) -> Drafting:
+        # Imported by the verbs that write: a search should not pay for Markdown, YAML and character sets.
+        from nescord.drafting import Drafting
+
+        return Drafting.from_settings(self.settings)
 
     @contextmanager
     def verb(self) -> Iterator[Catalog]:
@@ -150,6 +158,10 @@ class ScopedKnowledge:
         """
         if not text.strip():
             raise UsageError("there is nothing to capture: the text is empty")
+        if not is_space(space):
+            raise UsageError(
+                f'"{space}" is no space: personal, guild:<id> or user:<id>, where <id> is a number of Discord'
+            )
         if not self._scope.allows(space):
             raise UsageError(f'notes cannot be kept in the space "{space}" from here')
         data = text.encode("utf-8", "replace")
@@ -252,19 +264,24 @@ class KnowledgeManager(ScopedKnowledge):
             VaultError: no such folder, or it cannot be told which source it is.
             LockTimeoutError: another ingest runs (the message names it).
         """
+        from nescord import ingest
+
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            found = self._plan(catalog, path, name, moved)
-            return ingest.commit(catalog, found, self._base.drafting, options or IngestOptions())
+            options = options or ingest.IngestOptions()
+            found = self._plan(catalog, path, name, moved, is_kept=not options.dry_run)
+            return ingest.commit(catalog, found, self._base.drafting, options)
 
     def plan(self, path: Path | str | None = None) -> IngestPlan:
         """Walk a vault and compare it with what is stored: the first half of `ingest`, for a flow's first task."""
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return self._plan(catalog, path, None, False)
+            return self._plan(catalog, path, None, moved=False, is_kept=True)
 
     def commit(self, found: IngestPlan, options: IngestOptions | None = None) -> IngestReport:
         """Store what `plan` found: the second half of `ingest`. A stale plan does no harm."""
+        from nescord import ingest
+
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return ingest.commit(catalog, found, self._base.drafting, options or IngestOptions())
+            return ingest.commit(catalog, found, self._base.drafting, options or ingest.IngestOptions())
 
     def failures(self) -> list[Failure]:
         """The files that could not be stored or that something is wrong with."""
@@ -320,21 +337,26 @@ class KnowledgeManager(ScopedKnowledge):
                 notes_sql.restore(connection, note.id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])
             return self.note(note.id)
 
-    def _plan(self, catalog: Catalog, path: Path | str | None, name: str | None, moved: bool) -> IngestPlan:
+    def _plan(
+        self, catalog: Catalog, path: Path | str | None, name: str | None, moved: bool, *, is_kept: bool
+    ) -> IngestPlan:
+        from nescord import ingest
+
         wanted = path or self._base.settings.vault
         if wanted is None:
             raise VaultError("no vault named: nescord ingest VAULT, or set NESCORD_VAULT")
         root = vault.real_root(Path(wanted).expanduser())
-        return ingest.plan(catalog, self._source_at(catalog, root, name, moved), root, self._base.drafting)
+        source = self._source_at(catalog, root, name, moved, is_kept=is_kept)
+        return ingest.plan(catalog, source, root, self._base.drafting)
 
-    def _source_at(self, catalog: Catalog, root: Path, name: str | None, moved: bool) -> Source:
-        """The source of the folder `root`, registered on its first ingest."""
+    def _source_at(self, catalog: Catalog, root: Path, name: str | None, moved: bool, *, is_kept: bool) -> Source:
+        """The source of the folder `root`, registered on its first ingest if that is kept (no dry run)."""
         settings = self._base.settings
         with catalog.read() as connection:
             source = sources_sql.by_root(connection, str(root))
             known = sources_sql.all_sources(connection)
         if source:
-            if "vault_space" in settings.model_fields_set and source.space != settings.vault_space:
+            if is_kept and "vault_space" in settings.model_fields_set and source.space != settings.vault_space:
                 with catalog.write() as connection:
                     sources_sql.set_space(connection, source.id, settings.vault_space)
                 source = replace(source, space=settings.vault_space)
@@ -342,7 +364,8 @@ class KnowledgeManager(ScopedKnowledge):
         wanted = name or root.name or "vault"
         namesake = next((source for source in known if source.name == wanted), None)
         if namesake and moved:
-            self.move_source(wanted, root)
+            if is_kept:
+                self.move_source(wanted, root)
             return replace(namesake, root=str(root))
         if namesake:
             raise VaultError(
@@ -355,8 +378,10 @@ class KnowledgeManager(ScopedKnowledge):
                     f'{root} and the vault "{other.name}" at {other.root} lie one inside the other, which would keep '
                     f'notes twice: ingest {other.root}, or remove it first (nescord source remove "{other.name}")'
                 )
+        kind, shape = vault.kind_of(root), self._base.drafting.shape
+        if not is_kept:
+            return Source(0, wanted, kind, str(root), settings.vault_space, shape, b"", "")
         with catalog.write() as connection:
-            kind, shape = vault.kind_of(root), self._base.drafting.shape
             return sources_sql.add(connection, wanted, kind, str(root), settings.vault_space, shape)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 from nescord.errors import QueryError
 from nescord.frontmatter import fold_tag
+from nescord.times import utc_text
 from nescord.words import STOP_WORDS, bigrams, has_hiragana, is_hiragana, normalise, pieces
 
 _TOKEN = re.compile(
@@ -257,7 +258,4 @@ def _moment(value: str | date, key: str, timezone: tzinfo) -> str:
                     f"{key}:{value} is not a date: write 2026, 2026-11, 2026-11-24, today or yesterday"
                 ) from None
             moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone)
-    try:
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
-    except OverflowError:
-        raise QueryError(f"{key}:{value} is out of range: write a year from 0002 to 9998") from None
+    return utc_text(moment)

@@ -7,6 +7,7 @@ exactly or not at all.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote
 
 import apsw
@@ -74,5 +75,10 @@ def note_link(kind: str, root: str, path: str, origin: str) -> str:
     """What opens a note: where it was said (a Discord jump URL), Obsidian, or the file itself."""
     if kind == "capture":
         return origin
-    file = f"{root}/{path}"
-    return f"obsidian://open?path={quote(file, safe='')}" if kind == "obsidian" else f"file://{quote(file)}"
+    return f"{_link_to(kind, root)}{quote(path, safe='' if kind == 'obsidian' else '/')}"
+
+
+@lru_cache(maxsize=64)
+def _link_to(kind: str, root: str) -> str:
+    """The begin of every link into the folder `root`."""
+    return f"obsidian://open?path={quote(root + '/', safe='')}" if kind == "obsidian" else f"file://{quote(root)}/"

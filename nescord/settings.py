@@ -23,7 +23,7 @@ from nescord.errors import SettingsError
 # percent-decoded (SQLAlchemy decodes only the user and the password).
 _URL = re.compile(r"(?P<driver>[\w+]+)://(?P<server>[^/?]*)(?:/(?P<database>[^?]*))?(?P<query>\?.*)?")
 _SQLITE_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"})
-_VAULT_SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
+_SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
 # Chroma's rule for the name of a collection.
 _COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _LONGEST_SHOWN_VALUE = 200
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     @field_validator("vault_space")
     @classmethod
     def _is_a_space(cls, space: str) -> str:
-        if not _VAULT_SPACE.fullmatch(space):
+        if not is_space(space):
             raise ValueError("must be personal, guild:<id> or user:<id>, where <id> is a number of Discord")
         return space
 
@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         except (KeyError, ValueError, OSError):  # unknown; not a relative path; a folder such as "Asia"
             raise ValueError("must be a time zone such as Asia/Tokyo, Europe/Berlin or UTC") from None
         return key
+
+
+def is_space(text: str) -> bool:
+    """Whether `text` names a space: personal, guild:<id> or user:<id>."""
+    return _SPACE.fullmatch(text) is not None
 
 
 def parse_sqlite_url(url: str) -> str:

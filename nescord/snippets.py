@@ -47,6 +47,7 @@ class Marker:
         self._runs = [text for is_cjk, text in unique if is_cjk]
         # A letter that the index takes for none has no stem.
         self._stems = {stemmed: text for is_cjk, text in unique if not is_cjk and (stemmed := stem(text))}
+        self._is_cased = bool(self._stems) or any(run.upper() != run for run in self._runs)
         # Stemming changes the ends of words, so only those that begin like a stem are worth stemming.
         self._begins = {stemmed[: max(1, min(3, len(stemmed) - 1))] for stemmed in self._stems}
 
@@ -69,7 +70,7 @@ class Marker:
         """(start, end, mark) of every match, in characters of `text`, in order."""
         # Most text is written as it is looked for but for its case, and normalising it costs more than searching it.
         # Only where something is not found so does it matter that it may be written in another form.
-        lower = text.lower()
+        lower = text.lower() if self._is_cased else text
         if len(lower) == len(text):
             found = self._find(lower)
             if len({mark for _, _, mark in found}) == len(self._runs) + len(self._stems):

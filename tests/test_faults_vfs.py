@@ -34,7 +34,7 @@ INSERT INTO last VALUES (1, 0);
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
     seed = os.environ.get("NESCORD_SEED") or str(random.randrange(1 << 32))
-    print(f"NESCORD_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
+    print(f"NESCORD_SEED={seed}")
     return random.Random(f"{seed}/{request.node.name}")
 
 
@@ -157,10 +157,10 @@ def losses(recorder: Recorder, folder: Path, rng: random.Random, every: int) -> 
             if images % 10 == 0:
                 complete(folder / "catalog.db")
         except (apsw.Error, AssertionError) as error:
-            print(f"after operation {image.at}, {image.kept}: {error!r}")  # noqa: T201
+            print(f"after operation {image.at}, {image.kept}: {error!r}")
             broken += 1
         shutil.rmtree(folder)
-    print(f"{recorder.operations} operations, {images} images: {lost} lost a commit, {broken} not whole")  # noqa: T201
+    print(f"{recorder.operations} operations, {images} images: {lost} lost a commit, {broken} not whole")
     return images, lost, broken
 
 
@@ -185,7 +185,7 @@ def test_whatever_write_fails_the_database_opens_whole_and_the_next_run_complete
         check(path, max(acknowledged, default=-1))
         complete(path)
         shutil.rmtree(path.parent)
-    print(f"{counting.writes} writes, struck: {dict(struck)}")  # noqa: T201
+    print(f"{counting.writes} writes, struck: {dict(struck)}")
     assert struck.keys() >= ({"write", "sync", "truncate", "delete"} if SOAK else {"write", "sync"})
 
 

@@ -336,7 +336,7 @@ def test_a_vault_of_the_same_name_elsewhere_is_asked_about(tmp_path: Path, vault
         before = note_ids(km, "a.md", "b.md")
         moved.parent.mkdir()
         vault.rename(moved)
-        with pytest.raises(VaultError, match="--same.*--as NAME"):
+        with pytest.raises(VaultError, match=r"--same.*--as NAME"):
             km.ingest(moved)
         report = km.ingest(moved, moved=True)
         assert (report.added, report.unchanged + report.changed) == (0, 4)

@@ -101,10 +101,13 @@ def base(tmp_path: Path) -> Iterator[KnowledgeManager]:
     write_notes(
         tmp_path / "vault",
         {
-            "仕事/会議.md": "---\ntags: [work/meeting]\ncreated: 2026-03-05\n---\n# 第3回 定例会議\n\n検索の設計を決めた。次回は第13回ではない。\n",
-            "仕事/設計.md": "---\ntags: work\ncreated: 2025-12-31\n---\n# 設計メモ\n\n全文検索はバイグラムで引く。データベースは一つ。\n",
-            "Recipes/Bread.md": "---\ncreated: 2024-07-01\naliases: [Sourdough loaf]\n---\n# Bread\n\nKnead the dough, then "
-            "let it rest overnight in the fridge.\n\n## Oven\n\nBake at 230 degrees. Cafés do it hotter.\n",
+            "仕事/会議.md": "---\ntags: [work/meeting]\ncreated: 2026-03-05\n---\n# 第3回 定例会議\n\n"
+            "検索の設計を決めた。次回は第13回ではない。\n",
+            "仕事/設計.md": "---\ntags: work\ncreated: 2025-12-31\n---\n# 設計メモ\n\n"
+            "全文検索はバイグラムで引く。データベースは一つ。\n",
+            "Recipes/Bread.md": "---\ncreated: 2024-07-01\naliases: [Sourdough loaf]\n---\n# Bread\n\n"
+            "Knead the dough, then let it rest overnight in the fridge.\n\n## Oven\n\n"
+            "Bake at 230 degrees. Cafés do it hotter.\n",
             "Recipes/Soup.md": "# Soup\n\nNo bread, no dough: onions, and rest. #dinner\n",
             "node.md": "Install node.js and foo_bar with C++ tools. Resting is not running.\n",
         },

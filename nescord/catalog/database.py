@@ -17,7 +17,7 @@ import apsw
 
 from nescord.catalog import fulltext
 from nescord.catalog.migrations import APPLICATION_ID, MIGRATIONS, PAGE_SIZE, SCHEMA_VERSION
-from nescord.errors import CatalogError
+from nescord.errors import CatalogError, DiskError, LockTimeoutError
 
 # A reader or writer of another process waits this long before `database is locked` may be seen, in milliseconds.
 BUSY_TIMEOUT_MS = 30_000
@@ -38,7 +38,7 @@ class Catalog:
         self._connections: list[apsw.Connection] = []
         self._connections_lock = threading.Lock()
         try:
-            with _damage_told(path):
+            with _told(path):
                 self._writer = self._connect()
                 self._version = _checked_version(self._writer, path)
         except BaseException:
@@ -49,7 +49,7 @@ class Catalog:
     @property
     def is_behind(self) -> bool:
         """Whether the schema or the full-text index was made by an older version (or not at all yet)."""
-        with _damage_told(self.path):
+        with _told(self.path):
             return self._version < SCHEMA_VERSION or not fulltext.is_current(self._writer)
 
     def bring_up_to_date(self, copies: Path) -> None:
@@ -82,7 +82,10 @@ class Catalog:
         with self._connections_lock:
             connections, self._connections = self._connections, []
         for connection in connections:
-            connection.close()
+            # Where the disk fails, so does the checkpoint, and nothing is lost by it: the WAL stays. An error from here
+            # would hide the one that the verb has raised, and leave the other connections open.
+            with suppress(apsw.Error):
+                connection.close()
 
     def is_current(self) -> bool:
         """Whether the path still names the file that is open here: a restore puts another one in its place."""
@@ -91,7 +94,7 @@ class Catalog:
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
         """One write transaction: committed and synced when the block ends, undone when it raises."""
-        with self._write_lock, _damage_told(self.path):
+        with self._write_lock, _told(self.path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -112,7 +115,7 @@ class Catalog:
         if connection.in_transaction:
             yield connection
             return
-        with _damage_told(self.path):
+        with _told(self.path):
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -143,14 +146,25 @@ class Catalog:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    """Damage that SQLite meets, as an error that names the mend."""
+def _told(path: Path) -> Iterator[None]:
+    """What disks do to SQLite, as errors that name the file and the mend. Other errors of SQLite are bugs of ours."""
     try:
         yield
     except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise CatalogError(
-            f"the database {path} is damaged ({error}): restore it (nescord backup restore …)"
-        ) from error
+        mend = "restore it (nescord backup restore …)"
+        raise CatalogError(f"the database {path} is damaged ({error}): {mend}") from error
+    except apsw.FullError as error:
+        mend = "free some space and try again"
+        raise CatalogError(f"the disk under {path} is full, what was under way is not stored: {mend}") from error
+    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
+        mend = "check who owns it and its folder"
+        raise CatalogError(f"the database {path} cannot be written ({error}): {mend}") from error
+    except apsw.IOError as error:
+        mend = "check the disk and try again"
+        raise DiskError(f"the disk under {path} failed ({error}), what was under way may be lost: {mend}") from error
+    except apsw.BusyError as error:
+        mend = "another process writes to it, try again when it is done"
+        raise LockTimeoutError(f"the database {path} was busy for {BUSY_TIMEOUT_MS // 1000} s: {mend}") from error
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
