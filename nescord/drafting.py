@@ -98,13 +98,13 @@ class Drafting:
             updated_at=when,
         )
 
-    def restored(self, note: Note, *, source: int) -> DraftNote:
-        """A trashed note as one of ours: same text, path and dates, no file behind it."""
+    def restored(self, note: Note, *, source: int, path: str) -> DraftNote:
+        """A trashed note as one of ours: same text and dates, no file behind it."""
         data = note.body.encode("utf-8", "surrogatepass")
         draft = self._draft(
             parse(note.body, note.title),
             source=source,
-            path=note.path,
+            path=path,
             raw_path=None,
             content=Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest()),
             space=note.space,
@@ -121,7 +121,7 @@ class Drafting:
             front_matter=json.dumps(note.front_matter, ensure_ascii=False),
             aliases=json.dumps(note.aliases, ensure_ascii=False),
             tags=note.tags,
-            names=note_names(note.path, note.aliases),
+            names=note_names(path, note.aliases),
         )
 
     def _draft(

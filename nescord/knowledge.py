@@ -333,7 +333,9 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             with catalog.write() as connection:
                 home = sources_sql.captures(connection)
-                draft = self._base.drafting.restored(note, source=home.id)
+                taken = notes_sql.is_taken(connection, home.id, note.path)
+                path = f"{note.id}/{note.path}" if taken else note.path
+                draft = self._base.drafting.restored(note, source=home.id, path=path)
                 notes_sql.restore(connection, note.id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])
             return self.note(note.id)
 

@@ -243,6 +243,12 @@ def living_keys(connection: apsw.Connection, source: int) -> list[int]:
     return [key for (key,) in rows]
 
 
+def is_taken(connection: apsw.Connection, source: int, path: str) -> bool:
+    """Whether a living note of `source` has that path."""
+    query = "SELECT count(*) FROM note WHERE source = ? AND path = ? AND trashed_at IS NULL"
+    return bool(connection.execute(query, (source, path)).get)
+
+
 def restore(connection: apsw.Connection, note_id: str, draft: DraftNote, chunks: Sequence[IndexedChunk]) -> None:
     """Bring a trashed note back as `draft` (trashing has deleted its chunks)."""
     key: int = connection.execute("SELECT key FROM note WHERE id = ?", (note_id,)).get
