@@ -187,15 +187,15 @@ def link_name(link: Link, path: str) -> str:
     return unicodedata.normalize("NFC", _without_suffix(target).strip("/")).casefold()
 
 
-def diff_chunks(old: Sequence[StoredChunk], new: Sequence[Chunk]) -> ChunkDiff:
-    """Pair chunks of equal text in order of appearance; what is left over is gone or new."""
-    waiting: dict[bytes, list[StoredChunk]] = {}
+def diff_chunks(old: Sequence[StoredChunk], draft: DraftNote) -> ChunkDiff:
+    """Pair chunks of equal text and language group in order of appearance; what is left over is gone or new."""
+    waiting: dict[tuple[bytes, str], list[StoredChunk]] = {}
     for stored in reversed(old):
-        waiting.setdefault(stored.text_hash, []).append(stored)
+        waiting.setdefault((stored.text_hash, stored.language_group), []).append(stored)
     kept: list[tuple[StoredChunk, Chunk]] = []
     fresh: list[IndexedChunk] = []
-    for candidate in new:
-        same = waiting.get(candidate.text_hash)
+    for candidate in draft.chunks:
+        same = waiting.get((candidate.text_hash, draft.language_group))
         if same:
             kept.append((same.pop(), candidate))
         else:

@@ -236,7 +236,7 @@ class _Run:
             self._count("added", file.path)
             return
         with self._catalog.read() as connection:
-            diff = diff_chunks(notes_sql.chunks_of(connection, before.key), draft.chunks)
+            diff = diff_chunks(notes_sql.chunks_of(connection, before.key), draft)
         self._batch.changed.append((before.key, draft, diff))
         self.report.chunks_added += len(diff.new)
         self.report.chunks_deleted += len(diff.gone)

@@ -113,7 +113,52 @@ CREATE TABLE failure (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_NOTES,)
+# What Chroma has not been told yet, and what it may be told. A log row says "look at this chunk again": whether it is
+# added to a collection or deleted follows from what is stored when the row is applied, so replaying does no harm.
+_VECTORS = """
+ALTER TABLE chunk ADD COLUMN language_group TEXT NOT NULL DEFAULT 'other' CHECK (language_group IN ('ja', 'other'));
+UPDATE chunk SET language_group = 'ja' WHERE note IN (SELECT key FROM note WHERE lang = 'ja');
+
+CREATE TABLE model (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, embedded_through INTEGER NOT NULL DEFAULT 0);
+
+-- float32, little-endian. Equal text is embedded once, ever; a model that was used before is free to come back to.
+CREATE TABLE embedding (
+    id INTEGER PRIMARY KEY,
+    model INTEGER NOT NULL REFERENCES model (id),
+    text_hash BLOB NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE UNIQUE INDEX embedding_by_text ON embedding (model, text_hash);
+CREATE INDEX chunk_by_text ON chunk (text_hash);
+
+CREATE TABLE embed_failure (
+    model INTEGER NOT NULL REFERENCES model (id),
+    text_hash BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    seen_at TEXT NOT NULL,
+    PRIMARY KEY (model, text_hash)
+) WITHOUT ROWID;
+
+CREATE TABLE index_log (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    op TEXT NOT NULL CHECK (op IN ('add', 'delete')),
+    chunk INTEGER NOT NULL,
+    language_group TEXT NOT NULL
+);
+
+CREATE TABLE collection (
+    name TEXT PRIMARY KEY,
+    model INTEGER NOT NULL REFERENCES model (id),
+    language_group TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('building', 'live', 'old')),
+    applied_seq INTEGER NOT NULL
+) WITHOUT ROWID;
+
+INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(16))));
+"""
+
+MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 # "NSCD": lets `file` and a restore tell our database from any other.

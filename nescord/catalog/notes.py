@@ -46,6 +46,11 @@ class DraftNote:
     names: Sequence[str]
     chunks: Sequence[Chunk]
 
+    @property
+    def language_group(self) -> str:
+        """Vectors of Japanese texts and of all others are searched apart (docs/architecture.md)."""
+        return "ja" if self.lang == "ja" else "other"
+
     def index_title(self) -> str:
         return fulltext.index_title(self.title, self.aliases)
 
@@ -73,6 +78,7 @@ class StoredChunk:
     text_hash: bytes
     start: int
     end: int
+    language_group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,9 @@ def _known(connection: apsw.Connection, source: int, condition: str) -> dict[str
 def chunks_of(connection: apsw.Connection, key: int) -> list[StoredChunk]:
     """The chunks of a note in order."""
     rows = connection.execute(
-        'SELECT id, ordinal, headings, text_hash, start, "end" FROM chunk WHERE note = ? ORDER BY ordinal', (key,)
+        'SELECT id, ordinal, headings, text_hash, start, "end", language_group FROM chunk '
+        "WHERE note = ? ORDER BY ordinal",
+        (key,),
     )
     return [StoredChunk(*row) for row in rows]
 
@@ -205,17 +213,27 @@ def _insert_chunks(
         title = draft.index_title()
         for indexed in chunks:
             chunk_id, chunk = next(ids), indexed.chunk
-            rows.append(
-                (chunk_id, key, chunk.ordinal, chunk.headings, chunk.text, chunk.text_hash, chunk.start, chunk.end)
-            )
+            place = (chunk.start, chunk.end, draft.language_group)
+            rows.append((chunk_id, key, chunk.ordinal, chunk.headings, chunk.text, chunk.text_hash, *place))
             words.append((chunk_id, title, indexed.headings, indexed.text))
-    connection.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     fulltext.insert(connection, words)
+    # Text that was embedded before, elsewhere or in former times, needs no model to be found by meaning again.
+    connection.execute(
+        "INSERT INTO index_log (op, chunk, language_group) SELECT 'add', id, language_group FROM chunk "
+        "WHERE id > ? AND EXISTS (SELECT 1 FROM model JOIN embedding ON embedding.model = model.id "
+        "AND embedding.text_hash = chunk.text_hash)",
+        (last,),
+    )
 
 
 def delete_chunks(connection: apsw.Connection, chunk_ids: Sequence[int]) -> None:
     """Delete chunks from the table and from the index."""
     fulltext.delete(connection, chunk_ids)
+    connection.executemany(
+        "INSERT INTO index_log (op, chunk, language_group) SELECT 'delete', id, language_group FROM chunk WHERE id = ?",
+        ((chunk_id,) for chunk_id in chunk_ids),
+    )
     connection.executemany("DELETE FROM chunk WHERE id = ?", ((chunk_id,) for chunk_id in chunk_ids))
 
 

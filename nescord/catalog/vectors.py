@@ -1,0 +1,208 @@
+"""SQL of embeddings, of the log that vector indexes follow, and of the collections that follow it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import apsw
+
+LANGUAGE_GROUPS = ("ja", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingText:
+    """A text that has no vector of a model yet, with the note it was first met in; `chunk` is that chunk's id."""
+
+    chunk: int
+    text_hash: bytes
+    title: str
+    headings: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A Chroma collection that follows the log; `applied_seq` is the last log row it has been told."""
+
+    name: str
+    model: int
+    language_group: str
+    epoch: str
+    state: str
+    applied_seq: int
+
+
+_COLLECTION = "name, model, language_group, epoch, state, applied_seq"
+_HAS_NO_VECTOR = """
+NOT EXISTS (SELECT 1 FROM embedding WHERE embedding.model = :model AND embedding.text_hash = chunk.text_hash)
+AND NOT EXISTS (SELECT 1 FROM embed_failure
+                WHERE embed_failure.model = :model AND embed_failure.text_hash = chunk.text_hash)
+"""
+
+
+def epoch(connection: apsw.Connection) -> str:
+    """Which life of this knowledge base it is: a collection of another epoch is never used."""
+    value: str = connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get
+    return value
+
+
+def model_id(connection: apsw.Connection, key: str) -> int | None:
+    """The number of the model with that key; None before its first use."""
+    value: int | None = connection.execute("SELECT id FROM model WHERE key = ?", (key,)).get
+    return value
+
+
+def add_model(connection: apsw.Connection, key: str) -> int:
+    """The number of the model with that key, given on its first use."""
+    connection.execute("INSERT OR IGNORE INTO model (key) VALUES (?)", (key,))
+    return model_id(connection, key) or 0
+
+
+def is_embedded_through(connection: apsw.Connection, model: int) -> bool:
+    """Whether every chunk was looked at for this model: one comparison, for the run that has nothing to do."""
+    last: int = connection.execute("SELECT coalesce(max(id), 0) FROM chunk").get
+    through: int = connection.execute("SELECT embedded_through FROM model WHERE id = ?", (model,)).get or 0
+    return through >= last
+
+
+def set_embedded_through(connection: apsw.Connection, model: int, chunk_id: int) -> None:
+    """Every chunk up to this id has a vector of the model or is refused for good."""
+    connection.execute("UPDATE model SET embedded_through = ? WHERE id = ?", (chunk_id, model))
+
+
+def pending(connection: apsw.Connection, model: int, limit: int) -> list[PendingText]:
+    """The first `limit` texts without a vector, each once, in the order of their chunks."""
+    rows = connection.execute(
+        "SELECT min(chunk.id), chunk.text_hash, note.title, chunk.headings, chunk.text FROM chunk "
+        "JOIN note ON note.key = chunk.note WHERE chunk.id IN (SELECT id FROM chunk WHERE id > "
+        f"(SELECT embedded_through FROM model WHERE id = :model) AND {_HAS_NO_VECTOR} ORDER BY id LIMIT :limit) "
+        "GROUP BY chunk.text_hash ORDER BY 1",
+        {"model": model, "limit": limit},
+    )
+    return [PendingText(*row) for row in rows]
+
+
+def count_pending(connection: apsw.Connection, model: int) -> int:
+    """How many chunks have no vector of the model and are not refused."""
+    count: int = connection.execute(f"SELECT count(*) FROM chunk WHERE {_HAS_NO_VECTOR}", {"model": model}).get
+    return count
+
+
+def store(connection: apsw.Connection, model: int, rows: Sequence[tuple[bytes, bytes]]) -> None:
+    """Keep (text hash, vector) and log every chunk that has such a text."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO embedding (model, text_hash, vector) VALUES (?, ?, ?)",
+        ((model, text_hash, vector) for text_hash, vector in rows),
+    )
+    connection.executemany(
+        "INSERT INTO index_log (op, chunk, language_group) SELECT 'add', id, language_group FROM chunk "
+        "WHERE text_hash = ? ORDER BY id",
+        ((text_hash,) for text_hash, _ in rows),
+    )
+
+
+def refuse(connection: apsw.Connection, model: int, rows: Iterable[tuple[bytes, str]], when: str) -> None:
+    """Texts that the provider refuses for good (text hash, reason): they are not asked about again."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO embed_failure VALUES (?, ?, ?, ?)",
+        ((model, text_hash, reason, when) for text_hash, reason in rows),
+    )
+
+
+def count_embeddings(connection: apsw.Connection, model: int) -> int:
+    """How many texts have a vector of the model."""
+    count: int = connection.execute("SELECT count(*) FROM embedding WHERE model = ?", (model,)).get
+    return count
+
+
+def last_seq(connection: apsw.Connection) -> int:
+    """The newest row of the log."""
+    value: int = connection.execute("SELECT coalesce(max(seq), 0) FROM index_log").get
+    return value
+
+
+def first_seq(connection: apsw.Connection) -> int:
+    """The oldest row of the log that is kept; a follower that is further behind must start over."""
+    value: int = connection.execute("SELECT coalesce(min(seq), 0) FROM index_log").get
+    return value
+
+
+def log_after(connection: apsw.Connection, seq: int, language_group: str | None, limit: int) -> list[tuple[int, int]]:
+    """The next rows of the log as (seq, chunk id), of one language group or (None) of all."""
+    rows: list[tuple[int, int]] = connection.execute(
+        "SELECT seq, chunk FROM index_log WHERE seq > ? AND (?2 IS NULL OR language_group = ?2) ORDER BY seq LIMIT ?3",
+        (seq, language_group, limit),
+    ).fetchall()  # type: ignore[assignment]  # two columns
+    return rows
+
+
+def trim_log(connection: apsw.Connection, keep: int) -> None:
+    """Forget what every collection has been told, but for the newest `keep` rows."""
+    connection.execute(
+        "DELETE FROM index_log WHERE seq <= min((SELECT coalesce(max(seq), 0) FROM index_log) - ?, "
+        "(SELECT coalesce(min(applied_seq), 0) FROM collection WHERE state <> 'old'))",
+        (keep,),
+    )
+
+
+def vectors_of(
+    connection: apsw.Connection, model: int, language_group: str | None, chunk_ids: Sequence[int]
+) -> dict[int, bytes]:
+    """The vectors of those of the chunks that exist, have one, and are of the group (None: of any)."""
+    rows = connection.execute(
+        "SELECT chunk.id, embedding.vector FROM chunk JOIN embedding ON embedding.model = ?1 "
+        "AND embedding.text_hash = chunk.text_hash WHERE chunk.id IN (SELECT value FROM json_each(?2)) "
+        "AND (?3 IS NULL OR chunk.language_group = ?3)",
+        (model, json.dumps(list(chunk_ids)), language_group),
+    )
+    return {chunk_id: vector for chunk_id, vector in rows}  # noqa: C416 - typed by the comprehension
+
+
+def all_vectors(
+    connection: apsw.Connection, model: int, language_group: str | None
+) -> Iterator[tuple[int, str, bytes]]:
+    """(chunk id, language group, vector) of every chunk with a vector, by id."""
+    yield from connection.execute(
+        "SELECT chunk.id, chunk.language_group, embedding.vector FROM chunk JOIN embedding "
+        "ON embedding.model = ?1 AND embedding.text_hash = chunk.text_hash "
+        "WHERE ?2 IS NULL OR chunk.language_group = ?2 ORDER BY chunk.id",
+        (model, language_group),
+    )
+
+
+def count_indexable(connection: apsw.Connection, model: int, language_group: str | None = None) -> int:
+    """How many chunks have a vector: what a complete index holds."""
+    count: int = connection.execute(
+        "SELECT count(*) FROM chunk JOIN embedding ON embedding.model = ?1 "
+        "AND embedding.text_hash = chunk.text_hash WHERE ?2 IS NULL OR chunk.language_group = ?2",
+        (model, language_group),
+    ).get
+    return count
+
+
+def collections(connection: apsw.Connection) -> list[Collection]:
+    """Every collection that is known, by name."""
+    return [Collection(*row) for row in connection.execute(f"SELECT {_COLLECTION} FROM collection ORDER BY name")]
+
+
+def put_collection(connection: apsw.Connection, collection: Collection) -> None:
+    """Insert a collection, or bring its row up to date."""
+    connection.execute(
+        "INSERT OR REPLACE INTO collection VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            collection.name, collection.model, collection.language_group, collection.epoch, collection.state,
+            collection.applied_seq,
+        ),
+    )  # fmt: skip
+
+
+def set_applied(connection: apsw.Connection, name: str, seq: int) -> None:
+    """The collection has been told everything up to `seq`."""
+    connection.execute("UPDATE collection SET applied_seq = max(applied_seq, ?) WHERE name = ?", (seq, name))
+
+
+def drop_collection(connection: apsw.Connection, name: str) -> None:
+    """Forget a collection."""
+    connection.execute("DELETE FROM collection WHERE name = ?", (name,))
