@@ -1,23 +1,18 @@
 """The one facade that the shells use: a knowledge base, opened, with its verbs.
 
 `KnowledgeManager` is the owner's view and sees every space; `scoped()` gives what bots and agents get: the same verbs
-with the spaces applied inside SQL. Every verb holds the shared catalog lock for its own length only, so that a restore
-can come between two verbs of a long-lived process.
+with the spaces applied inside SQL.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from functools import cached_property, partial
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from zoneinfo import ZoneInfo
 
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
@@ -26,172 +21,24 @@ from nescord.catalog.database import Catalog
 from nescord.catalog.notes import IndexedChunk
 from nescord.catalog.sources import Source
 from nescord.catalog.status import Status
-from nescord.errors import CatalogError, NotFoundError, UsageError, VaultError
+from nescord.errors import NotFoundError, UsageError, VaultError
 from nescord.home import DataFolder
-from nescord.identifiers import uuid7
-from nescord.locks import LockName, Locks
-from nescord.notes import Failure, IngestReport, Note, NoteKind, Scope, SearchHit
-from nescord.query import parse_query
-from nescord.search import keyword_search
-from nescord.settings import Settings, is_space
+from nescord.locks import LockName
+from nescord.notes import Failure, IngestReport, Note, Scope
+from nescord.opened import OpenBase
+from nescord.scoped import ScopedKnowledge
+from nescord.settings import Settings
 from nescord.sources import vault
-from nescord.sources.vault import Content
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
-    from nescord.drafting import Drafting
     from nescord.ingest import IngestOptions, IngestPlan
-
-
-class _Base:
-    """What one open knowledge base owns: its folder, its locks and the connections to its database."""
-
-    def __init__(self, folder: DataFolder, settings: Settings, *, is_new: bool, vfs: str | None = None) -> None:
-        self.folder = folder
-        self._vfs = vfs
-        self.settings = settings
-        self.is_new = is_new
-        self.locks = Locks(folder.run, timeout=settings.lock_timeout)
-        self._reopening = threading.Lock()
-        with self.locks.shared(LockName.CATALOG):
-            self._catalog = self._open_catalog()
-        try:
-            if self._catalog.is_behind:
-                with self.locks.exclusive(LockName.CATALOG):
-                    self._catalog.bring_up_to_date(folder.backups)
-        except BaseException:
-            self.close()
-            raise
-
-    @cached_property
-    def drafting(self) -> Drafting:
-        # Imported by the verbs that write: a search should not pay for Markdown, YAML and character sets.
-        from nescord.drafting import Drafting
-
-        return Drafting.from_settings(self.settings)
-
-    @contextmanager
-    def verb(self) -> Iterator[Catalog]:
-        """The catalog for the length of one verb, reopened first if a restore has put another file in its place."""
-        with self.locks.shared(LockName.CATALOG):
-            if not self._catalog.is_current():
-                with self._reopening:
-                    if not self._catalog.is_current():
-                        self._catalog.close()
-                        self._catalog = self._open_catalog()
-            yield self._catalog
-
-    def close(self) -> None:
-        self._catalog.close()
-
-    def _open_catalog(self) -> Catalog:
-        if self.folder.restore_dir.exists():
-            raise CatalogError(
-                f"a restore into {self.folder.path} was interrupted: finish it (nescord backup restore …)"
-            )
-        if not self.folder.database.exists():
-            raise CatalogError(
-                f"the database of this knowledge base is missing ({self.folder.database}): restore it "
-                "(nescord backup restore …) or start anew (nescord init --new)"
-            )
-        return Catalog(self.folder.database, vfs=self._vfs)
-
-
-class ScopedKnowledge:
-    """The verbs of a knowledge base as far as some spaces go. Made by `KnowledgeManager.scoped`."""
-
-    def __init__(self, base: _Base, scope: Scope) -> None:
-        self._base = base
-        self._scope = scope
-
-    def search(
-        self,
-        query: str,
-        *,
-        mode: str = "keyword",
-        limit: int | None = None,
-        tags: Iterable[str] = (),
-        source: str | None = None,
-        kind: NoteKind | None = None,
-        after: str | date | None = None,
-        before: str | date | None = None,
-    ) -> list[SearchHit]:
-        """The notes that answer `query`, best first; [] when nothing does.
-
-        `limit` is 1..1000 (default: PKM_MAX_RESULTS). Query syntax: docs/guide.md.
-
-        Raises:
-            UsageError: an unknown mode or limit, a date that is none (QueryError).
-        """
-        if mode != "keyword":
-            raise UsageError(f'mode "{mode}" is not known: the modes are keyword')
-        wanted = self._base.settings.max_results if limit is None else limit
-        if not 1 <= wanted <= 1000:
-            raise UsageError(f"limit {wanted} is out of range: 1 to 1000")
-        timezone = ZoneInfo(self._base.settings.timezone)
-        parsed = parse_query(query, timezone, tags=tags, source=source, kind=kind, after=after, before=before)
-        with self._base.verb() as catalog, catalog.read() as connection:
-            return keyword_search(connection, parsed, self._scope, wanted)
-
-    def note(self, wanted: str) -> Note:
-        """The note with that id, path, or name as a link would use it.
-
-        Raises:
-            NotFoundError: there is none (in these spaces). UsageError: several fit.
-        """
-        with self._base.verb() as catalog, catalog.read() as connection:
-            found = notes_sql.find(connection, wanted, self._scope)
-        if not found:
-            raise NotFoundError(f'no note "{wanted}": name its id, its path or its title as a link would')
-        if len(found) > 1:
-            choices = ", ".join(f"{note.path} ({note.id})" for note in found[:5])
-            raise UsageError(f'"{wanted}" fits {len(found)} notes: {choices}: name one by its id')
-        return found[0]
-
-    def capture(self, text: str, *, space: str = "personal", author: str = "", source: str = "") -> Note:
-        """Keep `text` as a note of ours; found by keyword as soon as this returns, and on disk.
-
-        `source` is where it was said (a jump URL).
-
-        Raises:
-            UsageError: the text is empty or too long, or the space is not one of these.
-        """
-        if not text.strip():
-            raise UsageError("there is nothing to capture: the text is empty")
-        if not is_space(space):
-            raise UsageError(
-                f'"{space}" is no space: personal, guild:<id> or user:<id>, where <id> is a number of Discord'
-            )
-        if not self._scope.allows(space):
-            raise UsageError(f'notes cannot be kept in the space "{space}" from here')
-        data = text.encode("utf-8", "replace")
-        if len(data) > self._base.settings.max_note_bytes:
-            raise UsageError(f"{len(data):,} bytes is too long to capture (NESCORD_MAX_NOTE_BYTES)")
-        now = datetime.now(UTC)
-        note_id = str(uuid7())
-        content = Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest())
-        day = now.astimezone(ZoneInfo(self._base.settings.timezone)).strftime("%Y-%m-%d")
-        with self._base.verb() as catalog:
-            with catalog.write() as connection:
-                home = sources_sql.captures(connection)
-                draft = self._base.drafting.capture(
-                    data.decode("utf-8"),
-                    source=home.id,
-                    path=f"{day}/{note_id}.md",
-                    content=content,
-                    space=space,
-                    author=author,
-                    origin=source,
-                    when=utc_text(now),
-                )
-                notes_sql.insert(connection, [(note_id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])])
-            return self.note(note_id)
 
 
 class KnowledgeManager(ScopedKnowledge):
     """The owner's view of a knowledge base: every space, and the verbs that change sources. A context manager."""
 
-    def __init__(self, base: _Base) -> None:
+    def __init__(self, base: OpenBase) -> None:
         super().__init__(base, Scope())
 
     @classmethod
@@ -208,19 +55,19 @@ class KnowledgeManager(ScopedKnowledge):
         is_new = not folder.has_begun()
         if is_new:
             folder = DataFolder.create(settings, begin=partial(_new_database, vfs=vfs))
-        return cls(_Base(folder, settings, is_new=is_new, vfs=vfs))
+        return cls(OpenBase(folder, settings, is_new=is_new, vfs=vfs))
 
     @classmethod
     def open_existing(cls, settings: Settings | None = None) -> Self:
         """Open a knowledge base; NoKnowledgeBaseError where there is none."""
         settings = settings or Settings()
-        return cls(_Base(DataFolder.find(settings), settings, is_new=False))
+        return cls(OpenBase(DataFolder.find(settings), settings, is_new=False))
 
     @classmethod
     def begin_anew(cls, settings: Settings | None = None) -> Self:
         """Begin again where the database got lost (`nescord init --new`)."""
         settings = settings or Settings()
-        return cls(_Base(DataFolder.create_anew(settings, begin=_new_database), settings, is_new=True))
+        return cls(OpenBase(DataFolder.create_anew(settings, begin=_new_database), settings, is_new=True))
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,73 @@
+"""What one open knowledge base owns: its folder, its locks and the connections to its database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nescord.catalog.database import Catalog
+from nescord.errors import CatalogError
+from nescord.home import DataFolder
+from nescord.locks import LockName, Locks
+from nescord.settings import Settings
+
+if TYPE_CHECKING:
+    from nescord.drafting import Drafting
+
+
+class OpenBase:
+    """The resources behind every verb. Each verb holds the shared catalog lock for its own length only, so that a
+    restore can come between two verbs of a long-lived process."""
+
+    def __init__(self, folder: DataFolder, settings: Settings, *, is_new: bool, vfs: str | None = None) -> None:
+        self.folder = folder
+        self._vfs = vfs
+        self.settings = settings
+        self.is_new = is_new
+        self.locks = Locks(folder.run, timeout=settings.lock_timeout)
+        self._reopening = threading.Lock()
+        with self.locks.shared(LockName.CATALOG):
+            self._catalog = self._open_catalog()
+        try:
+            if self._catalog.is_behind:
+                with self.locks.exclusive(LockName.CATALOG):
+                    self._catalog.bring_up_to_date(folder.backups)
+        except BaseException:
+            self.close()
+            raise
+
+    @cached_property
+    def drafting(self) -> Drafting:
+        # Imported by the verbs that write: a search should not pay for Markdown, YAML and character sets.
+        from nescord.drafting import Drafting
+
+        return Drafting.from_settings(self.settings)
+
+    @contextmanager
+    def verb(self) -> Iterator[Catalog]:
+        """The catalog for the length of one verb, reopened first if a restore has put another file in its place."""
+        with self.locks.shared(LockName.CATALOG):
+            if not self._catalog.is_current():
+                with self._reopening:
+                    if not self._catalog.is_current():
+                        self._catalog.close()
+                        self._catalog = self._open_catalog()
+            yield self._catalog
+
+    def close(self) -> None:
+        self._catalog.close()
+
+    def _open_catalog(self) -> Catalog:
+        if self.folder.restore_dir.exists():
+            raise CatalogError(
+                f"a restore into {self.folder.path} was interrupted: finish it (nescord backup restore …)"
+            )
+        if not self.folder.database.exists():
+            raise CatalogError(
+                f"the database of this knowledge base is missing ({self.folder.database}): restore it "
+                "(nescord backup restore …) or start anew (nescord init --new)"
+            )
+        return Catalog(self.folder.database, vfs=self._vfs)

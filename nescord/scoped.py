@@ -1,0 +1,112 @@
+"""The verbs of a knowledge base as far as some spaces go: what bots get, and what the owner's view builds on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from nescord.catalog import notes as notes_sql
+from nescord.catalog import sources as sources_sql
+from nescord.catalog.notes import IndexedChunk
+from nescord.errors import NotFoundError, UsageError
+from nescord.identifiers import uuid7
+from nescord.notes import Note, NoteKind, Scope, SearchHit
+from nescord.opened import OpenBase
+from nescord.query import parse_query
+from nescord.search import keyword_search
+from nescord.settings import is_space
+from nescord.sources.vault import Content
+from nescord.times import utc_text
+
+
+class ScopedKnowledge:
+    """The verbs of a knowledge base as far as some spaces go. Made by `KnowledgeManager.scoped`."""
+
+    def __init__(self, base: OpenBase, scope: Scope) -> None:
+        self._base = base
+        self._scope = scope
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: str = "keyword",
+        limit: int | None = None,
+        tags: Iterable[str] = (),
+        source: str | None = None,
+        kind: NoteKind | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+    ) -> list[SearchHit]:
+        """The notes that answer `query`, best first; [] when nothing does.
+
+        `limit` is 1..1000 (default: PKM_MAX_RESULTS). Query syntax: docs/guide.md.
+
+        Raises:
+            UsageError: an unknown mode or limit, a date that is none (QueryError).
+        """
+        if mode != "keyword":
+            raise UsageError(f'mode "{mode}" is not known: the modes are keyword')
+        wanted = self._base.settings.max_results if limit is None else limit
+        if not 1 <= wanted <= 1000:
+            raise UsageError(f"limit {wanted} is out of range: 1 to 1000")
+        timezone = ZoneInfo(self._base.settings.timezone)
+        parsed = parse_query(query, timezone, tags=tags, source=source, kind=kind, after=after, before=before)
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return keyword_search(connection, parsed, self._scope, wanted)
+
+    def note(self, wanted: str) -> Note:
+        """The note with that id, path, or name as a link would use it.
+
+        Raises:
+            NotFoundError: there is none (in these spaces). UsageError: several fit.
+        """
+        with self._base.verb() as catalog, catalog.read() as connection:
+            found = notes_sql.find(connection, wanted, self._scope)
+        if not found:
+            raise NotFoundError(f'no note "{wanted}": name its id, its path or its title as a link would')
+        if len(found) > 1:
+            choices = ", ".join(f"{note.path} ({note.id})" for note in found[:5])
+            raise UsageError(f'"{wanted}" fits {len(found)} notes: {choices}: name one by its id')
+        return found[0]
+
+    def capture(self, text: str, *, space: str = "personal", author: str = "", source: str = "") -> Note:
+        """Keep `text` as a note of ours; found by keyword as soon as this returns, and on disk.
+
+        `source` is where it was said (a jump URL).
+
+        Raises:
+            UsageError: the text is empty or too long, or the space is not one of these.
+        """
+        if not text.strip():
+            raise UsageError("there is nothing to capture: the text is empty")
+        if not is_space(space):
+            raise UsageError(
+                f'"{space}" is no space: personal, guild:<id> or user:<id>, where <id> is a number of Discord'
+            )
+        if not self._scope.allows(space):
+            raise UsageError(f'notes cannot be kept in the space "{space}" from here')
+        data = text.encode("utf-8", "replace")
+        if len(data) > self._base.settings.max_note_bytes:
+            raise UsageError(f"{len(data):,} bytes is too long to capture (NESCORD_MAX_NOTE_BYTES)")
+        now = datetime.now(UTC)
+        note_id = str(uuid7())
+        content = Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest())
+        day = now.astimezone(ZoneInfo(self._base.settings.timezone)).strftime("%Y-%m-%d")
+        with self._base.verb() as catalog:
+            with catalog.write() as connection:
+                home = sources_sql.captures(connection)
+                draft = self._base.drafting.capture(
+                    data.decode("utf-8"),
+                    source=home.id,
+                    path=f"{day}/{note_id}.md",
+                    content=content,
+                    space=space,
+                    author=author,
+                    origin=source,
+                    when=utc_text(now),
+                )
+                notes_sql.insert(connection, [(note_id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])])
+            return self.note(note_id)
