@@ -24,7 +24,7 @@ from nescord.catalog.status import Status
 from nescord.errors import NotFoundError, UsageError, VaultError
 from nescord.home import DataFolder
 from nescord.locks import LockName
-from nescord.notes import Failure, IngestReport, Note, Scope
+from nescord.notes import Failure, IngestReport, Note, Scope, TrashedNote
 from nescord.opened import OpenBase
 from nescord.scoped import ScopedKnowledge
 from nescord.settings import Settings
@@ -167,6 +167,11 @@ class KnowledgeManager(ScopedKnowledge):
             notes_sql.trash(connection, keys, now)
             sources_sql.remove(connection, source.id, now)
             return len(keys)
+
+    def trash(self) -> list[TrashedNote]:
+        """The notes whose files are gone, the latest first."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return notes_sql.all_trashed(connection)
 
     def restore_note(self, wanted: str) -> Note:
         """Bring a trashed note back. One whose file is gone from its vault becomes ours from then on.

@@ -141,6 +141,17 @@ class SearchHit:
 
 
 @dataclass(frozen=True, slots=True)
+class TrashedNote:
+    """A note in the trash, which `nescord note restore` brings back."""
+
+    note_id: str
+    source: str
+    path: str
+    title: str
+    trashed_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A file that is not as it should be: `stored` tells whether its text is searchable all the same."""
 

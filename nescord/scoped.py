@@ -66,7 +66,7 @@ class ScopedKnowledge:
         with self._base.verb() as catalog, catalog.read() as connection:
             found = notes_sql.find(connection, wanted, self._scope)
         if not found:
-            raise NotFoundError(f'no note "{wanted}": name its id, its path or its title as a link would')
+            raise NotFoundError(f'no note "{wanted}": name its id, its path, its title or what a link calls it')
         if len(found) > 1:
             choices = ", ".join(f"{note.path} ({note.id})" for note in found[:5])
             raise UsageError(f'"{wanted}" fits {len(found)} notes: {choices}: name one by its id')

@@ -72,7 +72,6 @@ class Settings(BaseSettings):
     chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
     chunk_max: int = Field(2400, ge=400, le=16_000, validation_alias="NESCORD_CHUNK_MAX")
     max_note_bytes: int = Field(64 * 2**20, ge=1024, le=2**30, validation_alias="NESCORD_MAX_NOTE_BYTES")
-    trash_days: int = Field(30, ge=1, le=3650, validation_alias="NESCORD_TRASH_DAYS")
     lock_timeout: float = Field(30, ge=0, le=3600, allow_inf_nan=False, validation_alias="NESCORD_LOCK_TIMEOUT")
     timezone: str = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
 

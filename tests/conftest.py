@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ _IS_SOAK = os.environ.get(_SWITCH) == "1"
 hypothesis.settings.register_profile("small", max_examples=50, deadline=None, print_blob=True, database=None)
 hypothesis.settings.register_profile("soak", hypothesis.settings.get_profile("small"), max_examples=2000)
 hypothesis.settings.load_profile("soak" if _IS_SOAK else "small")
+
+_home = tempfile.mkdtemp(prefix="nescord-hypothesis-")
+hypothesis.configuration.set_hypothesis_home_dir(_home)
 
 # No setting of whoever runs the tests counts; here, so that fixtures of any scope are free of them, too.
 for _name in list(os.environ):
@@ -44,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     _attempts.unlink(missing_ok=True)
+    shutil.rmtree(_home, ignore_errors=True)
 
 
 def _seed_line() -> str:

@@ -43,7 +43,7 @@ def write(folder: Path) -> list[Nasty]:
         path: str = "",
     ) -> None:
         raw = name if isinstance(name, bytes) else name.encode()
-        with open(os.path.join(os.fsencode(folder), raw), "wb") as file:  # noqa: PTH118, PTH123 - a name of bytes
+        with open(os.path.join(os.fsencode(folder), raw), "wb") as file:
             file.write(content)
         path = path or unicodedata.normalize("NFC", raw.decode())
         written.append(Nasty(raw, path, what, stored, reason, phrase))
@@ -104,7 +104,7 @@ def write(folder: Path) -> list[Nasty]:
     add("vanishing.md", en.encode(), "gone between scan and read", stored=False)
     add("unreadable.md", en.encode(), "no permission to read", stored=False, reason="ermission")
     _lock(folder / "unreadable.md", written)
-    os.symlink("nowhere.md", folder / "dangling.md")  # noqa: PTH211 - reads as ln -s does
+    os.symlink("nowhere.md", folder / "dangling.md")
     written.append(Nasty(b"dangling.md", "dangling.md", "a link to nothing", stored=False))
     os.mkfifo(folder / "pipe.md")
     written.append(Nasty(b"pipe.md", "pipe.md", "a pipe: opening it would wait for ever", stored=False))

@@ -200,7 +200,7 @@ def test_what_nothing_answers_leaves_with_one(base: Path) -> None:
     assert in_process("--data-dir", base, "search", "zebra", "--json") == Done(1, "[]\n", "nothing found\n")
     unknown = in_process("--data-dir", base, "show", "zebra", "--json")
     assert unknown.code == 1
-    assert unknown.document == {"error": 'no note "zebra": name its id, its path or its title as a link would'}
+    assert unknown.document == {"error": 'no note "zebra": name its id, its path, its title or what a link calls it'}
 
 
 def test_search_is_narrowed_by_options(base: Path) -> None:
@@ -290,6 +290,7 @@ def test_sources_are_listed_moved_and_removed_and_notes_come_back(own: Path, tmp
     assert nescord("source", "list").out.startswith(f"vault\tfolder\t{elsewhere}\tpersonal\t")
     assert nescord("source", "remove", "vault", "--json").document == {"name": "vault", "trashed": 4}
     assert nescord("search", "tea").code == 1
+    assert note_id in [note["note_id"] for note in nescord("note", "trash", "--json").document]
     assert nescord("note", "restore", note_id, "--json").document["owner"] == "us"
     assert nescord("search", "tea").code == 0
     assert nescord("note", "restore", note_id).code == 2

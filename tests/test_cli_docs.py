@@ -46,7 +46,7 @@ def test_all_commands_are_there() -> None:
         f"nescord {name}"
         for name in (
             *("init", "ingest", "search", "show", "capture", "status", "failures", "config", "doctor"),
-            *("source list", "source move", "source remove", "note restore"),
+            *("source list", "source move", "source remove", "note trash", "note restore"),
         )
     )
 

@@ -146,11 +146,13 @@ def test_a_vanished_note_is_trashed_and_comes_back_with_its_id(tmp_path: Path, v
         report = km.ingest(vault)
         assert (report.deleted, paths_found(km, "apple")) == (1, [])
         assert km.note(before).trashed_at
+        assert [(note.note_id, note.path) for note in km.trash()] == [(before, "a.md")]
         (tmp_path / "kept.md").rename(vault / "a.md")
         report = km.ingest(vault)
         assert (report.revived, report.added) == (1, 0)
         assert paths_found(km, "apple") == ["a.md"]
         assert note_ids(km, "a.md") == [before]
+        assert km.trash() == []
 
 
 def test_a_trashed_note_can_be_restored_as_ours(tmp_path: Path, vault: Path) -> None:

@@ -43,7 +43,7 @@ def test_without_any_setting_the_defaults_hold() -> None:
         10,
     )
     assert (settings.chunk_target, settings.chunk_max, settings.max_note_bytes) == (800, 2400, 64 * 2**20)
-    assert (settings.trash_days, settings.lock_timeout, settings.timezone) == (30, 30, "Asia/Tokyo")
+    assert (settings.lock_timeout, settings.timezone) == (30, "Asia/Tokyo")
     assert (settings.vault_space, settings.gemini_monthly_limit) == ("personal", 1_000_000)
 
 
@@ -60,11 +60,13 @@ def test_the_owners_names_are_read_from_the_environment(monkeypatch: pytest.Monk
 def test_a_keyword_wins_over_the_environment_and_the_environment_over_the_env_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Path(".env").write_text("PKM_MAX_RESULTS=3\nNESCORD_TRASH_DAYS=3\nNESCORD_CHUNK_TARGET=300\n", encoding="utf-8")
+    Path(".env").write_text(
+        "PKM_MAX_RESULTS=3\nNESCORD_MAX_NOTE_BYTES=3000\nNESCORD_CHUNK_TARGET=300\n", encoding="utf-8"
+    )
     monkeypatch.setenv("PKM_MAX_RESULTS", "4")
-    monkeypatch.setenv("NESCORD_TRASH_DAYS", "4")
+    monkeypatch.setenv("NESCORD_MAX_NOTE_BYTES", "4000")
     settings = Settings(max_results=5)
-    assert (settings.max_results, settings.trash_days, settings.chunk_target) == (5, 4, 300)
+    assert (settings.max_results, settings.max_note_bytes, settings.chunk_target) == (5, 4000, 300)
 
 
 def test_none_as_a_keyword_counts_as_not_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -136,8 +138,6 @@ def test_a_home_folder_is_expanded_where_no_shell_did_it(monkeypatch: pytest.Mon
         ("chunk_max", "16001", "to 16000"),
         ("max_note_bytes", "1023", "from 1024 to 1073741824"),
         ("max_note_bytes", "1073741825", "from 1024 to 1073741824"),
-        ("trash_days", "0", "from 1 to 3650"),
-        ("trash_days", "3651", "from 1 to 3650"),
         ("lock_timeout", "-0.1", "from 0 to 3600"),
         ("lock_timeout", "inf", "from 0 to 3600"),
         ("timezone", "Asia/Edo", "a time zone such as"),
@@ -207,7 +207,7 @@ def test_a_secret_is_not_in_an_error_nor_in_its_traceback() -> None:
     for values in (
         {"gemini_api_key": b"\xffHush"},
         {"gemini_api_key": ["Hush"]},
-        {"gemini_api_key": "Hush", "trash_days": 0},
+        {"gemini_api_key": "Hush", "max_results": 0},
     ):
         with pytest.raises(SettingsError) as caught:
             Settings(**values)

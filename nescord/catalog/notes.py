@@ -14,7 +14,7 @@ from itertools import count
 import apsw
 
 from nescord.catalog import fulltext
-from nescord.notes import Chunk, Note, ResolvedLink, Scope
+from nescord.notes import Chunk, Note, ResolvedLink, Scope, TrashedNote
 from nescord.sources.vault import Fingerprint, KnownFile
 from nescord.words import index_text
 
@@ -273,6 +273,15 @@ def restore(connection: apsw.Connection, note_id: str, draft: DraftNote, chunks:
     update(connection, [(key, draft, ChunkDiff((), chunks, ()))])
 
 
+def all_trashed(connection: apsw.Connection) -> list[TrashedNote]:
+    """What is in the trash, the latest first."""
+    rows = connection.execute(
+        "SELECT note.id, source.name, note.path, note.title, note.trashed_at FROM note "
+        "JOIN source ON source.id = note.source WHERE trashed_at IS NOT NULL ORDER BY trashed_at DESC, path"
+    )
+    return [TrashedNote(*row) for row in rows]
+
+
 _NOTE = """
 SELECT note.key, note.id, source.name, note.path, note.title, body, front_matter, note.lang, note.author, note.space,
        note.kind, note.owner, note.created_at, note.updated_at, coalesce(note.trashed_at, ''), aliases
@@ -291,12 +300,13 @@ FROM link JOIN note ON note.key = link.note WHERE link.note = :note ORDER BY lin
 
 
 def find(connection: apsw.Connection, wanted: str, scope: Scope) -> list[Note]:
-    """The notes that `wanted` may mean within `scope`: an id, a path, else a name as links use it (living notes)."""
+    """The notes that `wanted` may mean within `scope`: an id; else a living one's path, name in links or title."""
     spaces = spaces_json(scope)
     for condition in (
         "note.id = :wanted",
         "note.path = :wanted AND trashed_at IS NULL",
         "note.key IN (SELECT note FROM note_name WHERE name = :name) AND trashed_at IS NULL",
+        "note.title = :wanted AND trashed_at IS NULL",
     ):
         rows = connection.execute(
             f"{_NOTE} WHERE {condition} AND (:spaces IS NULL OR note.space IN (SELECT value FROM json_each(:spaces))) "

@@ -69,20 +69,12 @@ def free_name(connection: apsw.Connection, wanted: str) -> str:
 
 
 def add(connection: apsw.Connection, name: str, kind: str, root: str, space: str, shape: str = "") -> Source:
-    """Register a source. A removed one of that name and root comes back with its notes' ids."""
-    gone = connection.execute("SELECT id, root FROM source WHERE name = ? AND removed_at IS NOT NULL", (name,)).get
-    if gone and gone[1] == root:
-        connection.execute(
-            "UPDATE source SET removed_at = NULL, kind = ?, space = ?, ignore_hash = x'' WHERE id = ?",
-            (kind, space, gone[0]),
-        )
-    else:
-        if gone:
-            name = free_name(connection, name)
-        connection.execute(
-            "INSERT INTO source (name, kind, root, space, shape) VALUES (?, ?, ?, ?, ?)",
-            (name, kind, root, space, shape),
-        )
+    """Register a source. A removed one of that name comes back, and with it the ids of its notes."""
+    connection.execute(
+        "INSERT INTO source (name, kind, root, space, shape) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+        "removed_at = NULL, kind = excluded.kind, root = excluded.root, space = excluded.space, ignore_hash = x''",
+        (name, kind, root, space, shape),
+    )
     source = by_name(connection, name)
     assert source is not None
     return source

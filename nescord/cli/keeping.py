@@ -1,10 +1,11 @@
-"""The commands that change what is kept, save ingest: init, capture, `source …` and `note restore`."""
+"""The commands that change what is kept, save ingest: init, capture, `source …` and `note …`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -123,6 +124,18 @@ def source_remove(
         emit({"name": name, "trashed": trashed})
     else:
         Screen().line(f'the vault "{name}" is forgotten; {trashed} notes are in the trash')
+
+
+def note_trash(context: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the notes in the trash, the latest first."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge:
+        trashed = knowledge.trash()
+    if call.as_json:
+        emit([asdict(note) for note in trashed])
+        return
+    rows = [[note.note_id, note.trashed_at, note.source, note.path] for note in trashed]
+    Screen().table(("id", "trashed", "vault", "path"), rows)
 
 
 def note_restore(
