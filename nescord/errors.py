@@ -59,3 +59,15 @@ class ServiceUnavailableError(NescordError):
     """A service that is needed (Prefect, later Chroma or Gemini) is not there."""
 
     exit_code = 69
+
+
+class EmbeddingError(NescordError):
+    """A model's answer cannot be used: too few vectors, or some of the wrong length."""
+
+
+class TextRefusedError(EmbeddingError):
+    """The model refuses a text for good: asking again is of no use, other texts are not concerned."""
+
+
+class EmbeddingUnavailableError(ServiceUnavailableError):
+    """There is no model to embed with: search goes on by keyword only, and says so."""

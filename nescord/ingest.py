@@ -22,6 +22,7 @@ from nescord.catalog.notes import ChunkDiff, DraftNote, IndexedChunk, KnownNote
 from nescord.catalog.sources import KnownFailure, Source
 from nescord.decoding import DecodeError
 from nescord.drafting import Drafting, diff_chunks
+from nescord.embed import EmbedProgress
 from nescord.identifiers import uuid7
 from nescord.notes import Change, IngestReport
 from nescord.sources import vault
@@ -60,12 +61,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """`stop` is asked between files: true ends the run after the batch at hand. `progress` is told after each batch."""
+    """`stop` is asked between files and batches: true ends the run after the batch at hand. `progress` is told after
+    each batch of notes, `embed_progress` after each batch of texts that got their vectors."""
 
     allow_mass_delete: bool = False
     dry_run: bool = False
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[Progress], None] = lambda _: None
+    embed_progress: Callable[[EmbedProgress], None] = lambda _: None
 
 
 def plan(catalog: Catalog, source: Source, root: Path, drafting: Drafting) -> IngestPlan:

@@ -32,7 +32,9 @@ from nescord.sources import vault
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
+    from nescord.index.drain import RebuildReport
     from nescord.ingest import IngestOptions, IngestPlan
+    from nescord.meaning import MeaningReport, MeaningStatus
 
 
 class KnowledgeManager(ScopedKnowledge):
@@ -116,7 +118,10 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             options = options or ingest.IngestOptions()
             found = self._plan(catalog, path, name, moved, is_kept=not options.dry_run)
-            return ingest.commit(catalog, found, self._base.drafting, options)
+            report = ingest.commit(catalog, found, self._base.drafting, options)
+            if not (report.dry_run or report.interrupted):
+                self._catch_up(catalog, report, options)
+            return report
 
     def plan(self, path: Path | str | None = None) -> IngestPlan:
         """Walk a vault and compare it with what is stored: the first half of `ingest`, for a flow's first task."""
@@ -129,6 +134,28 @@ class KnowledgeManager(ScopedKnowledge):
 
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             return ingest.commit(catalog, found, self._base.drafting, options or ingest.IngestOptions())
+
+    def catch_up(self, options: IngestOptions | None = None) -> MeaningReport:
+        """Embed what has no vector yet and tell Chroma what changed: the last step of `ingest`, on its own."""
+        from nescord import ingest
+
+        options = options or ingest.IngestOptions()
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            return self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
+
+    def rebuild_index(self) -> RebuildReport:
+        """Build Chroma's collections anew from the stored vectors: nothing is embedded.
+
+        Raises:
+            EmbeddingUnavailableError: there is no model to say which vectors. ServiceUnavailableError: no Chroma.
+        """
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            return self._base.meaning.rebuild(catalog)
+
+    def meaning(self) -> MeaningStatus:
+        """How many vectors there are, how many are missing, and how far the index is."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return self._base.meaning.status(connection)
 
     def failures(self) -> list[Failure]:
         """The files that could not be stored or that something is wrong with."""
@@ -190,6 +217,11 @@ class KnowledgeManager(ScopedKnowledge):
                 draft = self._base.drafting.restored(note, source=home.id, path=path)
                 notes_sql.restore(connection, note.id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])
             return self.note(note.id)
+
+    def _catch_up(self, catalog: Catalog, report: IngestReport, options: IngestOptions) -> None:
+        done = self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
+        report.embedded, report.refused, report.pending = done.embedded, done.refused, done.pending
+        report.indexed, report.degraded = done.indexed, list(done.degraded)
 
     def _plan(
         self, catalog: Catalog, path: Path | str | None, name: str | None, moved: bool, *, is_kept: bool

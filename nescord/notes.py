@@ -6,7 +6,7 @@ note, a chunk or a hit without knowing how another room works.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -122,7 +122,9 @@ class SearchHit:
     """One note that answers a query, with the best of its chunks.
 
     `snippet` marks matched words with `‹` and `›`-free offsets: `marks` holds (start, end) pairs into `snippet`,
-    in characters. `score` is higher for better and comparable within one answer only. `link` opens the note.
+    in characters. `score` is higher for better and comparable within one answer only; `keyword_score` (bm25) and
+    `vector_score` (cosine) are its parts. A `weak` hit is the nearest there is and yet hardly an answer. `link` opens
+    the note.
     """
 
     note_id: str
@@ -138,6 +140,27 @@ class SearchHit:
     lang: str
     created_at: str
     updated_at: str
+    keyword_score: float = 0.0
+    vector_score: float = 0.0
+    weak: bool = False
+
+
+class SearchHits(list[SearchHit]):
+    """Hits, best first, with how they were found: `mode`, `index_kind` ("": no vectors were asked), and in `degraded`
+    what could not be asked and why."""
+
+    def __init__(
+        self,
+        hits: Iterable[SearchHit] = (),
+        *,
+        mode: str = "keyword",
+        index_kind: str = "",
+        degraded: Sequence[str] = (),
+    ) -> None:
+        super().__init__(hits)
+        self.mode = mode
+        self.index_kind = index_kind
+        self.degraded = tuple(degraded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +198,11 @@ class Change:
 
 @dataclass(slots=True)
 class IngestReport:
-    """What one ingest of one vault did. Counts are notes; `seconds` is wall time."""
+    """What one ingest of one vault did. Counts are notes; `seconds` is wall time.
+
+    `embedded` texts got a vector, `pending` chunks still wait for one, `indexed` rows were added to Chroma; `degraded`
+    says what could not be done and why.
+    """
 
     source: str = ""
     added: int = 0
@@ -189,9 +216,14 @@ class IngestReport:
     withheld: int = 0
     chunks_added: int = 0
     chunks_deleted: int = 0
+    embedded: int = 0
+    refused: int = 0
+    pending: int = 0
+    indexed: int = 0
     files_read: int = 0
     seconds: float = 0.0
     dry_run: bool = False
     interrupted: bool = False
     messages: list[str] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

@@ -16,6 +16,7 @@ from nescord.settings import Settings
 
 if TYPE_CHECKING:
     from nescord.drafting import Drafting
+    from nescord.meaning import Meaning
 
 
 class OpenBase:
@@ -45,6 +46,13 @@ class OpenBase:
         from nescord.drafting import Drafting
 
         return Drafting.from_settings(self.settings)
+
+    @cached_property
+    def meaning(self) -> Meaning:
+        """Model, matrix and Chroma, each made when it is first used."""
+        from nescord.meaning import Meaning
+
+        return Meaning(self.settings, self.folder, self.locks)
 
     @contextmanager
     def verb(self) -> Iterator[Catalog]:

@@ -61,11 +61,12 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query: terms to find, terms that must not be there, filters."""
+    """A parsed query: terms to find, terms that must not be there, filters; `text` is what was asked without them."""
 
     terms: tuple[Term, ...]
     excluded: tuple[Term, ...]
     filters: Filters
+    text: str = ""
 
 
 def parse_query(
@@ -84,6 +85,7 @@ def parse_query(
         QueryError: a date cannot be understood, or an exclusion stands where a filter has none.
     """
     terms: list[Term] = []
+    plain: list[str] = []
     excluded: list[Term] = []
     wanted_tags = [fold_tag(tag) for tag in tags]
     without_tags: list[str] = []
@@ -106,6 +108,7 @@ def parse_query(
             befores.append(_moment(value, key, timezone))
         else:
             found = [_phrase(value)] if is_phrase else list(_plain(value))
+            plain += [] if minus else [value]
             (excluded if minus else terms).extend(term for term in found if term is not None)
     filters = Filters(
         tuple(dict.fromkeys(wanted_tags)),
@@ -116,7 +119,7 @@ def parse_query(
         max(afters, default=""),
         min(befores, default=""),
     )
-    return Query(tuple(dict.fromkeys(terms)), tuple(dict.fromkeys(excluded)), filters)
+    return Query(tuple(dict.fromkeys(terms)), tuple(dict.fromkeys(excluded)), filters, " ".join(plain))
 
 
 def telling(terms: Sequence[Term]) -> Sequence[Term]:

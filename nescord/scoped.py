@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from nescord.catalog import notes as notes_sql
@@ -12,13 +13,18 @@ from nescord.catalog import sources as sources_sql
 from nescord.catalog.notes import IndexedChunk
 from nescord.errors import NotFoundError, UsageError
 from nescord.identifiers import uuid7
-from nescord.notes import Note, NoteKind, Scope, SearchHit
+from nescord.notes import Note, NoteKind, Scope, SearchHits
 from nescord.opened import OpenBase
 from nescord.query import parse_query
-from nescord.search import keyword_search
+from nescord.search import keyword_search, marker_of
 from nescord.settings import is_space
 from nescord.sources.vault import Content
 from nescord.times import utc_text
+
+if TYPE_CHECKING:
+    from nescord.answer import Answer
+
+MODES = ("keyword", "vector", "hybrid")
 
 
 class ScopedKnowledge:
@@ -32,30 +38,53 @@ class ScopedKnowledge:
         self,
         query: str,
         *,
-        mode: str = "keyword",
+        mode: str = "hybrid",
         limit: int | None = None,
         tags: Iterable[str] = (),
         source: str | None = None,
         kind: NoteKind | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-    ) -> list[SearchHit]:
-        """The notes that answer `query`, best first; [] when nothing does.
+    ) -> SearchHits:
+        """The notes that answer `query`, best first; empty when nothing does.
 
-        `limit` is 1..1000 (default: PKM_MAX_RESULTS). Query syntax: docs/guide.md.
+        `mode` is `keyword`, `vector` or `hybrid`; where vectors cannot be asked, words are, and `degraded` of the
+        answer says why. `limit` is 1..1000 (default: PKM_MAX_RESULTS). Query syntax: docs/guide.md.
 
         Raises:
             UsageError: an unknown mode or limit, a date that is none (QueryError).
         """
-        if mode != "keyword":
-            raise UsageError(f'mode "{mode}" is not known: the modes are keyword')
+        if mode not in MODES:
+            raise UsageError(f'mode "{mode}" is not known: the modes are {", ".join(MODES)}')
         wanted = self._base.settings.max_results if limit is None else limit
         if not 1 <= wanted <= 1000:
             raise UsageError(f"limit {wanted} is out of range: 1 to 1000")
         timezone = ZoneInfo(self._base.settings.timezone)
         parsed = parse_query(query, timezone, tags=tags, source=source, kind=kind, after=after, before=before)
         with self._base.verb() as catalog, catalog.read() as connection:
-            return keyword_search(connection, parsed, self._scope, wanted)
+            if mode == "keyword" or not parsed.text.strip():
+                return SearchHits(keyword_search(connection, parsed, self._scope, wanted))
+            return self._base.meaning.search(connection, parsed, self._scope, wanted, mode)
+
+    def related(self, wanted: str, *, limit: int | None = None) -> SearchHits:
+        """The notes whose meaning is nearest to that of a note (id, path or name).
+
+        Raises:
+            NotFoundError, UsageError: as `note`.
+        """
+        note = self.note(wanted)
+        with self._base.verb() as catalog, catalog.read() as connection:
+            most = limit or self._base.settings.max_results
+            return self._base.meaning.related(connection, note.id, self._scope, most)
+
+    def answer(self, question: str) -> Answer:
+        """The passages that answer a question best, with citations whose text was checked to be there."""
+        from nescord.answer import PASSAGES, extract
+
+        hits = self.search(question, limit=2 * PASSAGES)
+        parsed = parse_query(question, ZoneInfo(self._base.settings.timezone))
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return extract(connection, hits, marker_of(parsed), missing=hits.degraded)
 
     def note(self, wanted: str) -> Note:
         """The note with that id, path, or name as a link would use it.

@@ -7,7 +7,10 @@ exactly or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import apsw
@@ -17,6 +20,9 @@ from nescord.catalog.search import Filter, FoundChunk, ShownChunk
 from nescord.notes import Scope, SearchHit
 from nescord.query import Filters, Query, by_parts, loosely, telling
 from nescord.snippets import Marker
+
+if TYPE_CHECKING:
+    from nescord.hybrid import Candidate
 
 
 def keyword_search(connection: apsw.Connection, query: Query, scope: Scope, limit: int) -> list[SearchHit]:
@@ -29,8 +35,13 @@ def keyword_search(connection: apsw.Connection, query: Query, scope: Scope, limi
     else:
         found = search_sql.listed(connection, Filter(query, scope), limit)
     shown = search_sql.shown(connection, [chunk.id for chunk in found])
-    marker = Marker(mark for term in query.terms for mark in term.marks)
-    return [_hit(chunk, shown[chunk.id], marker) for chunk in found if chunk.id in shown]
+    marker = marker_of(query)
+    return [hit_of(chunk.id, shown[chunk.id], marker, chunk.score) for chunk in found if chunk.id in shown]
+
+
+def marker_of(query: Query) -> Marker:
+    """What marks the words of a query."""
+    return Marker(mark for term in query.terms for mark in term.marks)
 
 
 def _matching(connection: apsw.Connection, query: Query, scope: Scope, limit: int) -> list[FoundChunk]:
@@ -52,23 +63,39 @@ def _matching(connection: apsw.Connection, query: Query, scope: Scope, limit: in
     return best[:limit]
 
 
-def _hit(chunk: FoundChunk, shown: ShownChunk, marker: Marker) -> SearchHit:
+def hit_of(chunk: int, shown: ShownChunk, marker: Marker, score: float) -> SearchHit:
+    """What a person is shown of a chunk."""
     text, marks = marker.snippet(shown.text)
     return SearchHit(
         note_id=shown.note_id,
-        chunk_id=chunk.id,
+        chunk_id=chunk,
         source=shown.source,
         path=shown.path,
         title=shown.title,
         heading=shown.headings,
         snippet=text,
         marks=marks,
-        score=round(chunk.score, 6),
+        score=round(score, 6),
         link=note_link(shown.source_kind, shown.root, shown.path, shown.origin),
         lang=shown.lang,
         created_at=shown.created_at,
         updated_at=shown.updated_at,
     )
+
+
+def shown_candidates(connection: apsw.Connection, candidates: Sequence[Candidate], marker: Marker) -> list[SearchHit]:
+    """The hits of candidates that were found by meaning."""
+    shown = search_sql.shown(connection, [candidate.chunk for candidate in candidates])
+    return [
+        replace(
+            hit_of(candidate.chunk, shown[candidate.chunk], marker, candidate.score),
+            keyword_score=round(candidate.keyword, 6),
+            vector_score=round(candidate.cosine, 6),
+            weak=candidate.weak,
+        )
+        for candidate in candidates
+        if candidate.chunk in shown
+    ]
 
 
 def note_link(kind: str, root: str, path: str, origin: str) -> str:

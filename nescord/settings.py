@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from annotated_types import Ge, Le
@@ -23,6 +23,7 @@ from nescord.errors import SettingsError
 # percent-decoded (SQLAlchemy decodes only the user and the password).
 _URL = re.compile(r"(?P<driver>[\w+]+)://(?P<server>[^/?]*)(?:/(?P<database>[^?]*))?(?P<query>\?.*)?")
 _SQLITE_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"})
+_SERVER_URL = re.compile(r"https?://[^/?#@\s]+/?")
 _SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
 # Chroma's rule for the name of a collection.
 _COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
@@ -63,10 +64,15 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, validation_alias="DATABASE_URL")
     chroma_dir: Folder | None = Field(None, validation_alias="CHROMADB_PERSIST_DIRECTORY")
     collection_name: str = Field("nescord_knowledge", validation_alias="CHROMADB_COLLECTION_NAME")
+    chroma_url: str | None = Field(None, validation_alias="CHROMA_URL")
+    vector: Literal["auto", "chroma", "exact"] = Field("auto", validation_alias="NESCORD_VECTOR")
     hybrid_search_alpha: float = Field(0.7, ge=0, le=1, allow_inf_nan=False, validation_alias="PKM_HYBRID_SEARCH_ALPHA")
+    fusion: Literal["imputed", "convex", "rrf"] = Field("imputed", validation_alias="NESCORD_FUSION")
     max_results: int = Field(10, ge=1, le=100, validation_alias="PKM_MAX_RESULTS")
     gemini_api_key: SecretStr | None = Field(None, validation_alias="GEMINI_API_KEY")
     gemini_monthly_limit: int = Field(1_000_000, ge=0, validation_alias="GEMINI_MONTHLY_LIMIT")
+    embedding_provider: Literal["auto", "local", "none"] = Field("auto", validation_alias="NESCORD_EMBEDDING_PROVIDER")
+    embedding_workers: int = Field(0, ge=0, le=16, validation_alias="NESCORD_EMBEDDING_WORKERS")
     vault: Folder | None = Field(None, validation_alias="NESCORD_VAULT")
     vault_space: str = Field("personal", validation_alias="NESCORD_VAULT_SPACE")
     chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
@@ -109,6 +115,13 @@ class Settings(BaseSettings):
         if not _COLLECTION_NAME.fullmatch(name):
             raise ValueError("must be 3 to 512 characters of a-z A-Z 0-9 . _ -, with a letter or digit at both ends")
         return name
+
+    @field_validator("chroma_url")
+    @classmethod
+    def _is_a_server(cls, url: str | None) -> str | None:
+        if url is not None and not _SERVER_URL.fullmatch(url):
+            raise ValueError("must be the URL of a Chroma server without a path, such as http://localhost:8000")
+        return url
 
     @field_validator("vault_space")
     @classmethod
@@ -181,7 +194,7 @@ def _explain(line: ErrorDetails) -> str:
     if field.annotation == SecretStr | None:
         return f"{name} (a secret, not shown) cannot be used: {must}"
     value = str(line["input"])
-    shown = repr(_without_credentials(value) if name == "DATABASE_URL" else value)
+    shown = repr(_without_credentials(value) if name in ("DATABASE_URL", "CHROMA_URL") else value)
     if len(shown) > _LONGEST_SHOWN_VALUE:
         shown = shown[:_LONGEST_SHOWN_VALUE] + "…"
     return f"{name} is {shown}: {must}"

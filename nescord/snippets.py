@@ -54,7 +54,7 @@ class Marker:
     def snippet(self, text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
         """The passage of `text` with the most different matches, on one line, and each match's (start, end) in it."""
         found = self._matches(text)
-        start = _best_start(found)
+        start = _best_start(found, WIDTH)
         if start > 0:
             # Begin a little before the first match, at a natural break where one is near.
             start = max(0, start - WIDTH // 5)
@@ -65,6 +65,22 @@ class Marker:
         shift = len(left) - start
         inside = tuple((a + shift, min(b, end) + shift) for a, b in _merged(found) if start <= a < end)
         return left + _SPACE.sub(" ", text[start:end]) + right, inside
+
+    def marks(self, text: str) -> tuple[tuple[int, int], ...]:
+        """(start, end) of every match in `text`."""
+        return tuple(_merged(self._matches(text)))
+
+    def densest(self, text: str, width: int) -> tuple[int, int]:
+        """The window of about `width` characters with the most different matches, from one natural break to another."""
+        start = max(0, _best_start(self._matches(text), width) - width // 5)
+        if start:
+            near = _BREAK.search(text, start, start + width // 5)
+            start = near.end() if near else start
+        end = min(len(text), start + width)
+        if end < len(text):
+            breaks = [match.end() for match in _BREAK.finditer(text, max(start, end - width // 5), end)]
+            end = breaks[-1] if breaks else end
+        return start, end
 
     def _matches(self, text: str) -> list[tuple[int, int, str]]:
         """(start, end, mark) of every match, in characters of `text`, in order."""
@@ -128,13 +144,13 @@ def _is_one_to_one(text: str, normal: str) -> bool:
     return len(text) == len(normal) and (text.isascii() or not _JOINING.search(text))
 
 
-def _best_start(found: Sequence[tuple[int, int, str]]) -> int:
+def _best_start(found: Sequence[tuple[int, int, str]], width: int) -> int:
     """Where the window with the most different marks begins; the earliest of equals."""
     best, best_count = 0, 0
     for index, (start, _, _) in enumerate(found[:_MOST]):
         kinds = set()
         for _, end, mark in found[index : index + 50]:
-            if end > start + WIDTH * 4 // 5:
+            if end > start + width * 4 // 5:
                 break
             kinds.add(mark)
         if len(kinds) > best_count:

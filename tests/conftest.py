@@ -31,6 +31,9 @@ for _name in list(os.environ):
     if (_name.startswith(_OURS) and _name != _SWITCH) or _name in _OURS_BY_NAME:
         del os.environ[_name]
 
+# Loading the model takes a second, and a test of something else has no use for it: whoever wants it names it.
+os.environ["NESCORD_EMBEDDING_PROVIDER"] = "none"
+
 _attempts = Path(tempfile.mkstemp(prefix="nescord-tests-", suffix=".offline")[1])
 os.environ[offline.ATTEMPTS] = str(_attempts)
 # Python processes that tests start are guarded, too.

@@ -229,7 +229,7 @@ def test_words_are_excluded_with_a_minus(base: Path) -> None:
         (["search"], "nothing to search for"),
         (["search", "tea", "--limit", "0"], "limit 0 is out of range"),
         (["search", "tea", "--limit", "x"], "--limit"),
-        (["search", "tea", "--mode", "vector"], 'mode "vector" is not known'),
+        (["search", "tea", "--mode", "psychic"], 'mode "psychic" is not known'),
         (["search", "after:yesteryear"], "after:yesteryear is not a date"),
         (["serch"], "No such command 'serch'"),
         (["source", "remove", "nowhere"], 'no vault "nowhere"'),

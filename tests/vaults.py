@@ -29,8 +29,8 @@ def write_notes(root: Path, notes: dict[str, str]) -> None:
 
 
 def open_base(folder: Path, **settings: object) -> KnowledgeManager:
-    """The knowledge base in `folder`, begun if need be."""
-    return KnowledgeManager.open(Settings(data_dir=folder, **settings))
+    """The knowledge base in `folder`, begun if need be; without a model unless one is named, which takes a second."""
+    return KnowledgeManager.open(Settings(**{"data_dir": folder, "embedding_provider": "none", **settings}))
 
 
 def contents(root: Path) -> dict[str, tuple[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,6 +58,17 @@ _HOLDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk as characters `start:end` of the body of its note."""
+
+    chunk: int
+    text_hash: bytes
+    start: int
+    end: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which chunks may be ranked: by what the query excludes and filters, by the scope; by what must besides be read
     in the chunk itself (`checks`, normalised text) and what must be found anywhere in its note (`required`)."""
@@ -74,6 +85,31 @@ def best_chunks(connection: apsw.Connection, expression: str, allowed: Filter, l
     joined = ("JOIN note ON note.key = chunk.note", f"AND {' AND '.join(conditions)}") if conditions else ("", "")
     rows = connection.execute(_BEST.format(*joined), (expression, *bindings, limit))
     return [FoundChunk(chunk_id, note, -rank) for chunk_id, note, rank in rows]
+
+
+def allowed_chunks(
+    connection: apsw.Connection, allowed: Filter, chunk_ids: Sequence[int]
+) -> dict[int, tuple[int, str]]:
+    """Those of the chunks that exist and are allowed -> (their note, its language)."""
+    conditions, bindings = _conditions(allowed)
+    rows = connection.execute(
+        "SELECT chunk.id, chunk.note, note.lang FROM chunk JOIN note ON note.key = chunk.note "
+        f"WHERE chunk.id IN (SELECT value FROM json_each(?)) {_and(conditions)}",
+        (json.dumps(list(chunk_ids)), *bindings),
+    )
+    return {chunk: (note, lang) for chunk, note, lang in rows}
+
+
+def every_allowed_chunk(connection: apsw.Connection, allowed: Filter, most: int) -> list[int]:
+    """All chunks that are allowed; [] when they are more than `most`, or everything is."""
+    conditions, bindings = _conditions(allowed)
+    if not conditions:
+        return []
+    rows: list[tuple[int]] = connection.execute(
+        f"SELECT chunk.id FROM chunk JOIN note ON note.key = chunk.note WHERE 1 {_and(conditions)} LIMIT ?",
+        (*bindings, most + 1),
+    ).fetchall()  # type: ignore[assignment]  # one column
+    return [chunk for (chunk,) in rows] if len(rows) <= most else []
 
 
 def listed(connection: apsw.Connection, allowed: Filter, limit: int) -> list[FoundChunk]:
@@ -99,6 +135,31 @@ def shown(connection: apsw.Connection, chunk_ids: Sequence[int]) -> dict[int, Sh
         (json.dumps(list(chunk_ids)),),
     )
     return {chunk_id: ShownChunk(*rest) for chunk_id, *rest in rows}
+
+
+def passages(connection: apsw.Connection, chunk_ids: Sequence[int]) -> list[Passage]:
+    """The chunks with the bodies of their notes, for those whose text stands in the body where they say."""
+    rows = connection.execute(
+        'SELECT chunk.id, chunk.text, chunk.text_hash, chunk.start, chunk."end", note_text.body FROM chunk '
+        "JOIN note_text ON note_text.note = chunk.note WHERE chunk.id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(chunk_ids)),),
+    )
+    return [
+        Passage(chunk, text_hash, start, end, body)
+        for chunk, text, text_hash, start, end, body in rows
+        if body[start:end] == text
+    ]
+
+
+def chunks_of_note(connection: apsw.Connection, note_id: str) -> tuple[int, list[int]]:
+    """The key of a note and the ids of its chunks."""
+    key: int = connection.execute("SELECT key FROM note WHERE id = ?", (note_id,)).get
+    rows: Iterable[tuple[int]] = connection.execute("SELECT id FROM chunk WHERE note = ?", (key,))
+    return key, [chunk for (chunk,) in rows]
+
+
+def _and(conditions: Sequence[str]) -> str:
+    return "".join(f" AND {condition}" for condition in conditions)
 
 
 def _conditions(allowed: Filter) -> tuple[list[str], list[apsw.SQLiteValue]]:

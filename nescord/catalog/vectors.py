@@ -62,14 +62,20 @@ def add_model(connection: apsw.Connection, key: str) -> int:
 
 def is_embedded_through(connection: apsw.Connection, model: int) -> bool:
     """Whether every chunk was looked at for this model: one comparison, for the run that has nothing to do."""
-    last: int = connection.execute("SELECT coalesce(max(id), 0) FROM chunk").get
+    last = last_chunk(connection)
     through: int = connection.execute("SELECT embedded_through FROM model WHERE id = ?", (model,)).get or 0
     return through >= last
 
 
+def last_chunk(connection: apsw.Connection) -> int:
+    """The largest chunk id that is in use."""
+    value: int = connection.execute("SELECT coalesce(max(id), 0) FROM chunk").get
+    return value
+
+
 def set_embedded_through(connection: apsw.Connection, model: int, chunk_id: int) -> None:
     """Every chunk up to this id has a vector of the model or is refused for good."""
-    connection.execute("UPDATE model SET embedded_through = ? WHERE id = ?", (chunk_id, model))
+    connection.execute("UPDATE model SET embedded_through = max(embedded_through, ?) WHERE id = ?", (chunk_id, model))
 
 
 def pending(connection: apsw.Connection, model: int, limit: int) -> list[PendingText]:
@@ -80,6 +86,16 @@ def pending(connection: apsw.Connection, model: int, limit: int) -> list[Pending
         f"(SELECT embedded_through FROM model WHERE id = :model) AND {_HAS_NO_VECTOR} ORDER BY id LIMIT :limit) "
         "GROUP BY chunk.text_hash ORDER BY 1",
         {"model": model, "limit": limit},
+    )
+    return [PendingText(*row) for row in rows]
+
+
+def texts_of_note(connection: apsw.Connection, note_id: str) -> list[PendingText]:
+    """The texts of one note, whether they have vectors or not."""
+    rows = connection.execute(
+        "SELECT chunk.id, chunk.text_hash, note.title, chunk.headings, chunk.text FROM chunk "
+        "JOIN note ON note.key = chunk.note WHERE note.id = ? ORDER BY chunk.ordinal",
+        (note_id,),
     )
     return [PendingText(*row) for row in rows]
 

@@ -1,0 +1,83 @@
+"""One order out of two: what the words say and what the vectors say about each candidate note.
+
+Pure functions over arrays, one element a candidate. Words count by bm25, vectors by cosine similarity; neither scale
+means anything across languages, so vector scores are standardised per language before they are compared.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+Fusion = Literal["rrf", "convex", "imputed"]
+
+_RRF_K = 60
+# Fewer candidates of one language than this tell nothing about a line between words and vectors.
+_FEW = 5
+
+
+def standardised(cosines: Scores, mean: Scores, std: Scores) -> Scores:
+    """Z = (D - mean_L) / std_L, with mean and deviation of the candidate's language over a sample of stored vectors."""
+    return (cosines - mean) / np.maximum(std, 1e-3)
+
+
+def min_max(values: Scores) -> Scores:
+    """Values scaled to 0..1; all 1 where they are equal."""
+    if not values.size:
+        return values
+    low, high = values.min(), values.max()
+    return np.ones_like(values) if high - low < 1e-9 else (values - low) / (high - low)
+
+
+def rrf(keyword: Scores, vector: Scores) -> Scores:
+    """Reciprocal rank fusion, sum of 1 / (60 + rank) over both lists (Cormack, Clarke, Büttcher 2009).
+
+    `keyword` is 0 where the words do not match at all: such a candidate is in no keyword list.
+    """
+    by_words = np.where(keyword > 0, 1 / (_RRF_K + _ranks(keyword)), 0)
+    return by_words + 1 / (_RRF_K + _ranks(vector))
+
+
+def convex(keyword: Scores, z: Scores, alpha: float) -> Scores:
+    """alpha * min-max(z) + (1 - alpha) * bm25 / max(bm25) (Bruch, Gai, Ingber 2023, with the theoretical minimum 0)."""
+    return alpha * min_max(z) + (1 - alpha) * _normal(keyword)
+
+
+def imputed(keyword: Scores, z: Scores, alpha: float, same_language: NDArray[np.bool_]) -> Scores:
+    """As `convex`, with words that a note in another language cannot have put in its place.
+
+    For such a note the keyword evidence is missing, not zero: it is read off the line fitted by least squares over the
+    candidates in the query's language, clipped to 0..1, and never below what its words really score.
+    """
+    vector, words = min_max(z), _normal(keyword)
+    known = same_language & (words > 0)
+    if known.sum() >= _FEW and np.ptp(vector[known]) > 1e-6:
+        slope, intercept = np.polyfit(vector[known], words[known], 1)
+        words = np.where(same_language, words, np.maximum(words, np.clip(slope * vector + intercept, 0, 1)))
+    return alpha * vector + (1 - alpha) * words
+
+
+def fused(
+    fusion: Fusion, keyword: Scores, cosines: Scores, z: Scores, alpha: float, same_language: NDArray[np.bool_]
+) -> Scores:
+    """The score of each candidate by the fusion of that name; higher is better."""
+    if fusion == "rrf":
+        return rrf(keyword, cosines)
+    if fusion == "convex":
+        return convex(keyword, z, alpha)
+    return imputed(keyword, z, alpha, same_language)
+
+
+def _normal(keyword: Scores) -> Scores:
+    highest = keyword.max(initial=0)
+    return keyword / highest if highest > 0 else keyword
+
+
+def _ranks(values: Scores) -> Scores:
+    """1 for the highest."""
+    ranks = np.empty(len(values))
+    ranks[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+    return ranks

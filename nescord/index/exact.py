@@ -1,0 +1,150 @@
+"""The exact scan: every stored vector in one matrix per language group, which follows the index log row by row.
+
+Never stale, never wrong, and at 25,000 chunks as fast as Chroma. A capture appends a row, a delete takes one out; the
+matrix is read whole only once, or when it belongs to another life of the knowledge base.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from nescord.catalog import vectors as sql
+from nescord.catalog.vectors import LANGUAGE_GROUPS
+from nescord.embedding import Vectors
+from nescord.index import VectorHit
+
+
+class _Matrix:
+    """Rows that can be added and taken out; the last row takes the place of one that goes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.chunks: NDArray[np.int64] = np.empty(0, np.int64)
+        self.rows: Vectors = np.empty((0, 0), np.float32)
+        self._places: dict[int, int] = {}
+
+    def put(self, chunk: int, vector: bytes) -> None:
+        row = np.frombuffer(vector, "<f4")
+        place = self._places.get(chunk, self.count)
+        if place == len(self.chunks):
+            self._grow(max(256, 2 * place), len(row))
+        self.chunks[place] = chunk
+        self.rows[place] = row
+        self._places[chunk] = place
+        self.count = max(self.count, place + 1)
+
+    def take_out(self, chunk: int) -> None:
+        place = self._places.pop(chunk, None)
+        if place is None:
+            return
+        self.count -= 1
+        if place < self.count:
+            moved = int(self.chunks[self.count])
+            self.chunks[place], self.rows[place] = moved, self.rows[self.count]
+            self._places[moved] = place
+
+    def nearest(self, vector: Vectors, k: int) -> list[tuple[int, float]]:
+        """The `k` nearest (chunk, cosine), best first; ties by chunk."""
+        if not self.count:
+            return []
+        scores = self.rows[: self.count] @ vector
+        best = np.argpartition(scores, -k)[-k:] if k < self.count else np.arange(self.count)
+        order = best[np.lexsort((self.chunks[best], -scores[best]))]
+        return list(zip(self.chunks[order].tolist(), scores[order].tolist(), strict=True))
+
+    def scores(self, vector: Vectors, chunks: Sequence[int]) -> dict[int, float]:
+        """The cosine of those of the chunks that are here."""
+        places = [(chunk, self._places[chunk]) for chunk in chunks if chunk in self._places]
+        found: Vectors = self.rows[[place for _, place in places]] @ vector if places else np.empty(0, np.float32)
+        return {chunk: float(score) for (chunk, _), score in zip(places, found, strict=True)}
+
+    def vectors(self, chunks: Sequence[int]) -> list[Vectors]:
+        """The rows of those of the chunks that are here."""
+        return [self.rows[self._places[chunk]] for chunk in chunks if chunk in self._places]
+
+    def _grow(self, capacity: int, dims: int) -> None:
+        chunks, rows = np.empty(capacity, np.int64), np.empty((capacity, dims), np.float32)
+        if self.count:
+            chunks[: self.count], rows[: self.count] = self.chunks[: self.count], self.rows[: self.count]
+        self.chunks, self.rows = chunks, rows
+
+
+class ExactIndex:
+    """The matrices of one model. Safe to use from many threads; implements VectorIndex."""
+
+    kind = "exact"
+
+    def __init__(self, model: int) -> None:
+        self._model = model
+        self._epoch = ""
+        self._seq = 0
+        self._matrices: dict[str, _Matrix] = {}
+        self._lock = threading.Lock()
+
+    def query(self, connection: apsw.Connection, vector: Vectors, k: int) -> list[VectorHit]:
+        """As VectorIndex."""
+        with self._lock:
+            self._refresh(connection)
+            return [
+                VectorHit(chunk, score, group)
+                for group, matrix in self._matrices.items()
+                for chunk, score in matrix.nearest(vector, k)
+            ]
+
+    def scores(self, connection: apsw.Connection, vector: Vectors, chunks: Sequence[int]) -> dict[int, float]:
+        """The cosine similarity of those of the chunks that have a vector."""
+        with self._lock:
+            self._refresh(connection)
+            found: dict[int, float] = {}
+            for matrix in self._matrices.values():
+                found.update(matrix.scores(vector, chunks))
+            return found
+
+    def vectors(self, connection: apsw.Connection, chunks: Sequence[int]) -> Vectors:
+        """The stored vectors of those of the chunks that have one, (n, dims)."""
+        with self._lock:
+            self._refresh(connection)
+            found = [row for matrix in self._matrices.values() for row in matrix.vectors(chunks)]
+            return np.array(found, np.float32)
+
+    def sample(self, connection: apsw.Connection, group: str, size: int) -> Vectors:
+        """A fixed sample of at most `size` stored vectors of a language group, (n, dims)."""
+        with self._lock:
+            self._refresh(connection)
+            matrix = self._matrices.get(group, _Matrix())
+            if matrix.count <= size:
+                return matrix.rows[: matrix.count].copy()
+            # Evenly over the chunks by id, whatever their places in the matrix.
+            order = np.argsort(matrix.chunks[: matrix.count])
+            sampled: Vectors = matrix.rows[order[np.linspace(0, matrix.count - 1, size).astype(int)]]
+            return sampled
+
+    def _refresh(self, connection: apsw.Connection) -> None:
+        epoch, last = sql.epoch(connection), sql.last_seq(connection)
+        if epoch == self._epoch and last == self._seq:
+            return
+        behind = last - self._seq
+        size = sum(matrix.count for matrix in self._matrices.values())
+        if epoch != self._epoch or self._seq < sql.first_seq(connection) - 1 or behind < 0 or behind > size + 1000:
+            self._load(connection)
+        else:
+            changed = list({chunk for _, chunk in sql.log_after(connection, self._seq, None, -1)})
+            for group in LANGUAGE_GROUPS:
+                matrix = self._matrices.setdefault(group, _Matrix())
+                present = sql.vectors_of(connection, self._model, group, changed)
+                for chunk in changed:
+                    if chunk in present:
+                        matrix.put(chunk, present[chunk])
+                    else:
+                        matrix.take_out(chunk)
+        self._epoch, self._seq = epoch, last
+
+    def _load(self, connection: apsw.Connection) -> None:
+        self._matrices = {group: _Matrix() for group in LANGUAGE_GROUPS}
+        for chunk, group, vector in sql.all_vectors(connection, self._model, None):
+            self._matrices[group].put(chunk, vector)

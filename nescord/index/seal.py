@@ -1,0 +1,138 @@
+"""Chroma's folder as something that breaks: how we know that it was left in order, and what happens when it was not.
+
+At a clean close a seal is written: name, size, mtime and inode of every file. It is removed, for good, before the next
+open. No seal, or one that does not fit, means killed, cut off or touched by somebody: then a child process looks first
+(probe.py), and the drain that follows compares everything with SQLite. What is damaged is moved aside and begun anew;
+it is derived data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from nescord.errors import ServiceUnavailableError
+from nescord.index import probe
+from nescord.index.embedded import EmbeddedStore
+from nescord.index.store import DamagedIndexError
+
+_SEAL = "index.seal"
+_DIRTY = "index.dirty"
+# A damaged folder is kept for whoever wants to know why, but never at the price of a full disk.
+_FREE_SHARE = 0.2
+_LEAST_FREE = 32 * 2**20
+
+
+class Folder:
+    """Chroma's folder and the seal beside the locks. The caller holds index.lock."""
+
+    def __init__(self, chroma: Path, run: Path) -> None:
+        self._chroma = chroma
+        self._seal = run / _SEAL
+        self._dirty = run / _DIRTY
+
+    def is_sealed(self) -> bool:
+        """Whether the folder is as the last clean close left it."""
+        try:
+            seal: object = json.loads(self._seal.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return not self._dirty.exists() and seal == _fingerprint(self._chroma)
+
+    def open(self) -> tuple[EmbeddedStore, str, bool]:
+        """The open store; what was found damaged and moved aside ("" if nothing); whether its content is in doubt.
+
+        Raises:
+            ServiceUnavailableError: the disk is full, or whether the folder is sound could not be found out.
+        """
+        in_doubt = not self.is_sealed()
+        damage = ""
+        if in_doubt and _has_files(self._chroma):
+            damage = probe.find_damage(self._chroma)
+            if damage:
+                self._move_aside()
+        _refuse_a_full_disk(self._chroma)
+        self._break()
+        try:
+            return EmbeddedStore(self._chroma), damage, in_doubt
+        except DamagedIndexError as error:
+            self._move_aside()
+            return EmbeddedStore(self._chroma), str(error), True
+
+    def close(self, store: EmbeddedStore, *, seal: bool) -> None:
+        """Close the store and, where its content is known to be right, seal what it left."""
+        store.close()
+        if not seal:
+            return
+        partial = self._seal.with_suffix(".tmp")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(_fingerprint(self._chroma), file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._seal)
+        self._dirty.unlink(missing_ok=True)
+        _sync(self._seal.parent)
+
+    def start_over(self, store: EmbeddedStore) -> EmbeddedStore:
+        """An empty store in place of one that has turned out to be damaged."""
+        store.close()
+        self._move_aside()
+        _refuse_a_full_disk(self._chroma)
+        return EmbeddedStore(self._chroma)
+
+    def _break(self) -> None:
+        self._seal.parent.mkdir(mode=0o700, exist_ok=True)
+        with self._dirty.open("w", encoding="utf-8") as file:
+            os.fsync(file.fileno())
+        self._seal.unlink(missing_ok=True)
+        _sync(self._seal.parent)
+
+    def _move_aside(self) -> None:
+        bad = self._chroma.with_name(self._chroma.name + ".bad")
+        shutil.rmtree(bad, ignore_errors=True)
+        usage = shutil.disk_usage(self._chroma.parent)
+        if usage.free > _FREE_SHARE * usage.total:
+            with suppress(OSError):  # a mount point cannot be renamed
+                self._chroma.rename(bad)
+                _sync(bad.parent)
+                return
+        for entry in self._chroma.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def _fingerprint(folder: Path) -> list[list[str | int]]:
+    rows: list[list[str | int]] = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place, name)
+            stat = file.stat()
+            rows.append([file.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ino])
+    return sorted(rows)
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _refuse_a_full_disk(chroma: Path) -> None:
+    """A full disk makes the same InternalError as damage; moving the folder aside would not mend it."""
+    place = next(parent for parent in (chroma, *chroma.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if free < _LEAST_FREE:
+        raise ServiceUnavailableError(
+            f"only {free // 2**20} MB are free under {chroma}: make room, the vector index follows by itself"
+        )
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
