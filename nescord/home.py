@@ -12,7 +12,7 @@ import pwd
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -100,8 +100,7 @@ class DataFolder:
                     f"there are backups at {folder.backups} but no database: restore it (nescord backup restore …) "
                     "or start anew (nescord init --new)"
                 )
-            write_identity(folder, Identity.fresh(settings))
-            begin(folder)
+            folder._begin(Identity.fresh(settings), begin)
         return folder
 
     @classmethod
@@ -113,16 +112,25 @@ class DataFolder:
                 raise UsageError(
                     f"the database {folder.database} exists: nothing to start anew (move it away first if you mean it)"
                 )
-            write_identity(folder, Identity.fresh(settings))
-            begin(folder)
+            folder._begin(Identity.fresh(settings), begin)
         return folder
 
     def has_begun(self) -> bool:
-        """Whether there is a knowledge base here."""
+        """Whether there is a knowledge base here. One whose beginning was cut short is none yet."""
+        return self._has_identity() and read_identity(self).is_begun
+
+    def _has_identity(self) -> bool:
         try:
             return self.identity_file.exists()
         except OSError as error:
             raise UsageError(f"the data folder {self.path} cannot be read: {error.strerror}") from error
+
+    def _begin(self, identity: Identity, begin: Callable[[DataFolder], None]) -> None:
+        """The identity comes first: a database without one would be nobody's. It is completed when there is one."""
+        write_identity(self, identity)
+        begin(self)
+        _sync_folder(self.database.parent)
+        write_identity(self, replace(identity, is_begun=True))
 
     @contextmanager
     def _beginning(self, settings: Settings) -> Iterator[None]:
@@ -142,10 +150,14 @@ class DataFolder:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which knowledge base this is, and what it has lived through: what persistence is later verified against."""
+    """Which knowledge base this is, and what it has lived through: what persistence is later verified against.
+
+    `is_begun` says that its database was made: from then on a missing one is a loss.
+    """
 
     uuid: str
     first_seen: str
+    is_begun: bool = False
     boots: int = 0
     deployments: tuple[str, ...] = ()
     last_counts: Mapping[str, int] = field(default_factory=dict)
@@ -195,6 +207,7 @@ def read_identity(folder: DataFolder) -> Identity:
         return Identity(
             uuid=str(UUID(stored["uuid"])),
             first_seen=datetime.fromisoformat(stored["first_seen"]).isoformat(timespec="seconds"),
+            is_begun=bool(stored.get("is_begun", True)),
             boots=int(stored["boots"]),
             deployments=tuple(str(deployment) for deployment in stored["deployments"]),
             last_counts={str(name): int(count) for name, count in stored["last_counts"].items()},

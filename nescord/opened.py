@@ -33,6 +33,11 @@ class OpenBase:
         with self.locks.shared(LockName.CATALOG):
             self._catalog = self._open_catalog()
         try:
+            if self._catalog.is_empty:
+                raise CatalogError(
+                    f"the database of this knowledge base is empty ({folder.database}): restore it "
+                    "(nescord backup restore …) or move it away and start anew (nescord init --new)"
+                )
             if self._catalog.is_behind:
                 with self.locks.exclusive(LockName.CATALOG):
                     self._catalog.bring_up_to_date(folder.backups)

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import apsw
-import pytest
 
 from benchmarks import vault as vaults
-from nescord import KnowledgeManager, Settings
-from nescord.errors import CatalogError
+from nescord import Settings
 
 SOAK = os.environ.get("NESCORD_SOAK") == "1"
 DATABASE = "nescordbot.db"
@@ -213,15 +211,6 @@ def _facts(folder: Path) -> dict[str, tuple[object, ...]]:
         content = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
         facts[str(path)] = (info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, content)
     return facts
-
-
-def opened_after_a_fault(data: Path) -> KnowledgeManager:
-    """The knowledge base, begun anew where it had been interrupted between its identity and its database."""
-    if (data / "identity.json").exists() and not (data / DATABASE).exists():
-        with pytest.raises(CatalogError, match="nescord init --new"):
-            KnowledgeManager.open(settings(data))
-        return KnowledgeManager.begin_anew(settings(data))
-    return KnowledgeManager.open(settings(data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ from tests.survival import (
     digests,
     index_words,
     new_rng,
-    opened_after_a_fault,
     settings,
     stored,
     untouched,
@@ -234,7 +233,7 @@ def test_kill_9_while_a_knowledge_base_begins_leaves_nothing_that_stands_in_the_
         run = ingest_process(data, vault, send=signal.SIGKILL, after=rng.uniform(0, 0.02))
         begun, has_database = (data / "identity.json").exists(), (data / DATABASE).exists()
         states["planned" if run.planned else "begun" if has_database else "identity" if begun else "nothing"] += 1
-        with opened_after_a_fault(data) as km:
+        with KnowledgeManager.open(settings(data)) as km:
             km.ingest(vault)
         assert len(stored(data / DATABASE).notes) == 3
     print(f"killed at the beginning: {dict(states)}")

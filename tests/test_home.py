@@ -259,7 +259,8 @@ def test_who_waited_for_a_beginning_takes_what_the_other_made(here: Path) -> Non
             later = pool.submit(DataFolder.create, settings, begin=nothing)
             with pytest.raises(TimeoutError):
                 later.result(timeout=0.2)
-            write_identity(folder, Identity(uuid="5f3e5d9c-3c0b-4b0e-9d0a-1f2e3d4c5b6a", first_seen="2026-01-02"))
+            theirs = Identity("5f3e5d9c-3c0b-4b0e-9d0a-1f2e3d4c5b6a", "2026-01-02", is_begun=True)
+            write_identity(folder, theirs)
             written = folder.identity_file.read_bytes()
         assert later.result(timeout=10) == folder
     assert folder.identity_file.read_bytes() == written

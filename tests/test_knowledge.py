@@ -9,7 +9,7 @@ import pytest
 
 from nescord import KnowledgeManager, Settings
 from nescord.errors import CatalogError, NoKnowledgeBaseError, NotFoundError, UsageError
-from nescord.home import read_identity
+from nescord.home import DataFolder, read_identity
 from tests.vaults import open_base, paths_found, write_notes
 
 
@@ -114,6 +114,29 @@ def test_a_lost_database_is_never_replaced_by_an_empty_one(tmp_path: Path) -> No
     assert not (tmp_path / "kb" / "nescordbot.db").exists()
     with KnowledgeManager.begin_anew(settings) as km:
         assert km.status().notes == 0
+
+
+def test_a_beginning_that_was_cut_short_before_the_database_begins_again(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "kb")
+
+    def power_cut(folder: DataFolder) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        DataFolder.create(settings, begin=power_cut)
+    assert (tmp_path / "kb" / "identity.json").exists()
+    with pytest.raises(NoKnowledgeBaseError):
+        KnowledgeManager.open_existing(settings)
+    with open_base(tmp_path / "kb") as km:
+        assert km.is_new
+        km.capture("and goes on")
+
+
+def test_an_emptied_database_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    open_base(tmp_path / "kb").close()
+    (tmp_path / "kb" / "nescordbot.db").write_bytes(b"")
+    with pytest.raises(CatalogError, match=r"the database of this knowledge base is empty"):
+        open_base(tmp_path / "kb")
 
 
 def test_a_database_that_was_replaced_is_reopened_at_the_next_verb(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -17,6 +18,7 @@ from nescord.catalog import database
 from nescord.catalog.database import Catalog
 from nescord.catalog.migrations import APPLICATION_ID, MIGRATIONS, PAGE_SIZE, SCHEMA_VERSION
 from nescord.errors import CatalogError
+from nescord.home import DataFolder, read_identity, write_identity
 from tests.faults.vfs import MODES, FailingVFS, Mode
 from tests.survival import DATABASE, SOAK, new_rng, settings, stored
 
@@ -183,6 +185,8 @@ def test_a_new_knowledge_base_that_was_interrupted_before_its_schema_is_finished
     for path in data.glob(f"{DATABASE}*"):
         path.unlink()
     (data / DATABASE).touch()
+    folder = DataFolder.at(settings(data))
+    write_identity(folder, replace(read_identity(folder), is_begun=False))
     with KnowledgeManager.open(settings(data)) as km:
         assert km.status().notes == 0
         assert km.status().schema == SCHEMA_VERSION
@@ -235,3 +239,32 @@ def test_a_database_with_a_page_of_garbage_is_a_catalog_error_or_works(page: int
     with suppress(CatalogError), KnowledgeManager.open(settings(data)) as km:
         km.search("note")
         km.status()
+
+
+def test_a_database_of_schema_1_keeps_its_notes_and_learns_their_language_groups(data: Path) -> None:
+    for path in data.glob(f"{DATABASE}*"):
+        path.unlink()
+    raw(
+        data / DATABASE,
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        *filter(str.strip, MIGRATIONS[0].split(";\n")),
+        "PRAGMA user_version = 1",
+        "INSERT INTO source (id, name, kind, root, space) VALUES (1, 'captures', 'capture', '', 'personal')",
+        *(
+            statement
+            for key, lang, text in ((1, "ja", "味噌と豆腐"), (2, "en", "miso and tofu"))
+            for statement in (
+                f"INSERT INTO note VALUES ({key}, 'n{key}', 1, '{key}.md', NULL, 0, 0, 0, 0, x'', 'title', '{lang}', "
+                "'', 'personal', 'fleeting', 'us', '', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', NULL)",
+                f"INSERT INTO note_text VALUES ({key}, '{text}', 0, '{{}}', '[]')",
+                f"INSERT INTO chunk VALUES ({key}, {key}, 0, '', '{text}', x'0{key}', 0, {len(text)})",
+            )
+        ),
+    )
+    with KnowledgeManager.open(settings(data)) as km:
+        assert [hit.path for hit in km.search("豆腐", mode="keyword")] == ["1.md"]
+        assert [hit.path for hit in km.search("tofu", mode="keyword")] == ["2.md"]
+    assert raw(data / DATABASE, "SELECT language_group FROM chunk ORDER BY id") == [("ja",), ("other",)]
+    copy = data / "backups" / "before-schema-0002.db"
+    assert raw(copy, "PRAGMA user_version") == [(1,)]
+    assert raw(copy, "SELECT count(*) FROM note") == [(2,)]

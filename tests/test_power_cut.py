@@ -32,7 +32,6 @@ from tests.survival import (
     digests,
     index_words,
     new_rng,
-    opened_after_a_fault,
     settings,
     stored,
     untouched,
@@ -102,7 +101,7 @@ def work(
 
 def check(data: Path, promises: Promises, sample: Sample, vault: Path) -> None:
     """Opens, is whole, holds what was promised, which search finds; the vault stands as in the end."""
-    with opened_after_a_fault(data) as km:
+    with KnowledgeManager.open(settings(data)) as km:
         found = stored(data / DATABASE)
         assert promises.lost(found, digests(vault)) == []
         for path, word in promises.captures.items():
@@ -281,11 +280,17 @@ class Cuts:
         return cuts
 
     def images(self, rng: random.Random, every: int) -> Iterator[tuple[Path, Promises]]:
-        """Data folders as they may be found after a cut, with what had been promised. The identity is synced first."""
+        """Data folders as they may be found after a cut, with what had been promised.
+
+        The identity is synced before the database is made, and says that it was made before anything is promised.
+        """
+        identity = (self.folder / "recorded" / "identity.json").read_text("utf-8")
+        assert '"is_begun": true' in identity
         for image in self.recorder.images(rng, every=every, subsets=3):
             data = self.folder / "cut"
             image.write_to(data)
-            shutil.copy(self.folder / "recorded" / "identity.json", data)
             numbers = [mark for mark in image.marks if isinstance(mark, int)]
+            begun = identity if numbers else identity.replace('"is_begun": true', '"is_begun": false')
+            (data / "identity.json").write_text(begun, "utf-8")
             yield data, self.promised[numbers[-1]] if numbers else Promises()
             shutil.rmtree(data)

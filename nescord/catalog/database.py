@@ -47,6 +47,11 @@ class Catalog:
         self._identity = _identity(path)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no schema in it at all."""
+        return self._version == 0
+
+    @property
     def is_behind(self) -> bool:
         """Whether the schema or the full-text index was made by an older version (or not at all yet)."""
         with _told(self.path):
