@@ -119,6 +119,10 @@ def complete(data: Path, vault: Path, promises: Promises, fresh: Fresh) -> None:
     assert promises.captures.keys() <= found.captures.keys()
 
 
+# Ids are random, so one run writes a few pages more or less than another: its last writes need not come.
+LAST_WRITES = 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_whatever_write_fails_the_knowledge_base_opens_whole_and_the_next_ingest_completes(
@@ -141,6 +145,10 @@ def test_whatever_write_fails_the_knowledge_base_opens_whole_and_the_next_ingest
             errors["none"] += 1
         except NescordError as error:
             errors[type(error).__name__] += 1
+        if not vfs.happened and k > counting.writes - LAST_WRITES:
+            vfs.unregister()
+            shutil.rmtree(data)
+            continue
         assert vfs.happened, f"write {k} of {counting.writes} never came"
         assert open_files(data) == [], f"{vfs.what}: files stay open"
         struck[vfs.what.split()[0]] += 1
