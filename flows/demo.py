@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -27,17 +28,23 @@ from rich.text import Text
 from flows.server import PrefectServer, prefect_server
 from nescord import KnowledgeManager, Settings
 from nescord.errors import NescordError, UsageError
-from nescord.notes import SearchHit
+from nescord.notes import SearchHit, SearchHits
+
+if TYPE_CHECKING:
+    from flows.ingest import Summary
 
 _ROOT = Path(__file__).resolve().parent.parent
 _VAULT = _ROOT / "data" / "sample" / "vault"
 _MARK = "made-by-make-demo"
+# What they ask, the query, and the note that answers it.
 _SEARCHES = (
-    ("Japanese", "土用干し"),
-    ("English", "tomato blossom"),
-    ("both at once", "Discord 読書会"),
+    ("A Japanese word", "第3回", "Meetings/2025-04-10 第3回 縁側運営会議.md"),
+    ("An English question, a Japanese note", "how much New Year's money for the kids", "家族/お年玉と贈答.md"),
+    ("A Japanese question, an English note", "息子がナッツを食べてしまったときの緊急対応", "Family/Leo's allergies.md"),
 )
+_ASKED_OF_EACH_INDEX = "temperature for kombu stock"
 _HITS_SHOWN = 3
+_HITS_COMPARED = 10
 
 
 class DemoError(NescordError):
@@ -50,7 +57,7 @@ class _Run:
 
     name: str
     state: str
-    summary: dict[str, str | int | float]
+    summary: Summary
 
 
 def main() -> int:
@@ -83,7 +90,9 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 def _show(console: Console, folder: Path) -> None:
     started = time.monotonic()
     console.print(Text("NescordBot demo", style="bold"))
-    # A DATABASE_URL in the environment or in .env means the user's own knowledge base, not this one.
+    # Settings in the environment or in .env are meant for the user's own knowledge base. A blank counts as not given,
+    # and wins over .env.
+    os.environ.update({str(field.validation_alias): " " for field in Settings.model_fields.values()})
     os.environ["DATABASE_URL"] = f"sqlite:///{folder / 'nescordbot.db'}"
     settings = Settings(data_dir=folder)
     with KnowledgeManager.open(settings) as knowledge:
@@ -92,12 +101,19 @@ def _show(console: Console, folder: Path) -> None:
     console.print("2. A real Prefect server on a free loopback port (10 to 70 s) …")
     with prefect_server(prefect_home) as server:
         console.print(f"   It answers at {server.api_url}", style="dim")
-        console.print(f"3. The flow ingests {_shown(_VAULT)}, twice: nothing is done twice.")
-        console.print(_table(_ingest_twice(server, folder)))
+        console.print(f"3. The flow takes {_shown(_VAULT)} in, twice: nothing is done twice.")
+        runs = _ingest_twice(server, folder)
+        console.print(_table(runs))
+        summary = runs[0].summary
+        console.print(
+            f"   {summary['embedded']} texts were embedded here, {summary['indexed']} vectors put into Chroma."
+        )
     console.print("\n4. The server is stopped, searching needs none. Three searches:")
     with KnowledgeManager.open_existing(settings) as knowledge:
-        for language, query in _SEARCHES:
-            _print_hits(console, language, query, knowledge.search(query, limit=_HITS_SHOWN))
+        for what, query, answer in _SEARCHES:
+            _print_hits(console, what, query, knowledge.search(query, limit=_HITS_SHOWN), answer)
+    console.print("\n5. One question to each vector index:")
+    _print_agreement(console, folder)
     nescord = _shown(Path(sys.executable).with_name("nescord"))
     console.print(f"\nDone in {time.monotonic() - started:.0f} s. Now you:")
     for command in (
@@ -128,7 +144,8 @@ def _ingest_twice(server: PrefectServer, folder: Path) -> list[_Run]:
             recorded = client.read_flow_run(flow_run_id)
             runs.append(_Run(recorded.name, recorded.state_name or "", summary))
     first, second = (run.summary for run in runs)
-    if not first["added"] or second["added"] or second["files_read"]:
+    done = ("added", "files_read", "embedded", "indexed")
+    if not all(first[name] for name in done) or any(second[name] for name in done) or first["pending"]:
         raise DemoError(f"the runs did not do what they should: first {first}, second {second}")
     return runs
 
@@ -137,7 +154,8 @@ def _table(runs: list[_Run]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("flow run")
     table.add_column("state", no_wrap=True)
-    shown = {"added": "added", "unchanged": "unchanged", "files_read": "files opened"}
+    shown = {"added": "added", "unchanged": "unchanged", "files_read": "opened"}
+    shown["embedded"] = "embedded"
     for heading in (*shown.values(), "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in runs:
@@ -146,13 +164,34 @@ def _table(runs: list[_Run]) -> Table:
     return table
 
 
-def _print_hits(console: Console, language: str, query: str, hits: list[SearchHit]) -> None:
-    if not hits:
-        raise DemoError(f'nothing found for "{query}", which is in the sample vault')
-    console.print(Text.assemble(f"\n{language}: ", (query, "bold")))
+def _print_hits(console: Console, what: str, query: str, hits: SearchHits, answer: str) -> None:
+    if not hits or hits[0].path != answer or hits.degraded:
+        found = [hit.path for hit in hits]
+        raise DemoError(f'"{query}" should find {answer}, but found {found}; {"; ".join(hits.degraded)}')
+    console.print(Text.assemble(f"\n{what} ({_how(hits)}):\n  ", (query, "bold")))
     for place, hit in enumerate(hits, 1):
         console.print(Text.assemble(f"  {place}. ", (hit.title, "bold cyan"), "  ", (hit.path, "dim")))
         console.print(Text("     ").append_text(_snippet(hit)), overflow="ellipsis", no_wrap=True)
+
+
+def _how(hits: SearchHits) -> str:
+    return f"{hits.mode}, vectors: {hits.index_kind}"
+
+
+def _print_agreement(console: Console, folder: Path) -> None:
+    console.print(Text.assemble("  ", (_ASKED_OF_EACH_INDEX, "bold")))
+    found = {}
+    for vector in ("chroma", "exact"):
+        # What NESCORD_VECTOR or `nescord search --vector` sets.
+        with KnowledgeManager.open_existing(Settings(data_dir=folder, vector=vector)) as knowledge:
+            hits = knowledge.search(_ASKED_OF_EACH_INDEX, limit=_HITS_COMPARED)
+        if hits.index_kind != vector or hits.degraded:
+            raise DemoError(f"{vector} should have answered, not {hits.index_kind}: {'; '.join(hits.degraded)}")
+        console.print(Text(f"  {_how(hits)}: {len(hits)} notes, the first is {hits[0].path}"))
+        found[vector] = [hit.note_id for hit in hits]
+    if found["chroma"] != found["exact"]:
+        raise DemoError(f"the hits of Chroma and of the exact scan differ: {found}")
+    console.print("  Their hits agree: the same notes in the same order.")
 
 
 def _snippet(hit: SearchHit) -> Text:

@@ -1,10 +1,11 @@
-"""Take a vault in: the flow around the verbs `plan` and `commit`.
+"""Take a vault in: the flow around the verbs `plan`, `commit`, `pending_work` and `drain`.
 
 Why: so that a vault is followed by a schedule, and each run leaves a record of what changed and what needs a person.
 When: on a schedule or by trigger; a vault without changes costs one directory walk. Needs: a vault that this machine
-can read. A killed, cancelled or timed-out run keeps every batch it has committed, and the next one does the rest: there
-is nothing to clean up but the open database, which the `with` block closes under any exception (a cancellation arrives
-as Prefect's TerminationSignal).
+can read; without an embedding model the notes are stored all the same, and the run says what is missing. A killed,
+cancelled or timed-out run keeps every batch it has committed, and the next one does the rest: there is nothing to clean
+up but the open database and the workers, which the `with` blocks close under any exception (a cancellation arrives as
+Prefect's TerminationSignal).
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, cast
 
-from prefect import flow, task
+from prefect import flow, task, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 from prefect.utilities.annotations import quote
 
 from nescord import KnowledgeManager, Settings
-from nescord.errors import DiskError, LockTimeoutError
+from nescord.catalog.vectors import PendingText
+from nescord.embed import Answer, PendingWork
+from nescord.errors import DiskError, EmbeddingError, LockTimeoutError, ServiceUnavailableError
 from nescord.home import drop_privileges, locate
 from nescord.ingest import IngestOptions, IngestPlan
+from nescord.meaning import MeaningReport
 from nescord.notes import Failure, IngestReport
 
 CHANGES_KEY = "ingest-changes"
@@ -45,9 +51,9 @@ _CAN_PASS = (LockTimeoutError, DiskError)
 # The words of `nescord ingest --json`, and how many files were opened.
 _SUMMARY = (
     *("source", "added", "changed", "renamed", "deleted", "revived", "unchanged"),
-    *("withheld", "failed", "warned", "files_read", "seconds"),
+    *("withheld", "failed", "warned", "embedded", "refused", "pending", "indexed", "files_read", "seconds", "degraded"),
 )
-Summary = dict[str, str | int | float]
+Summary = dict[str, str | int | float | list[str]]
 Row = dict[str, str]
 T = TypeVar("T")
 
@@ -85,7 +91,34 @@ def commit(knowledge: KnowledgeManager, found: IngestPlan, options: IngestOption
     return knowledge.commit(found, options)
 
 
-@flow(name="ingest", timeout_seconds=_RUN_LIMIT.total_seconds(), persist_result=False)
+# Without retries: what a model answers to a text, it answers to it again.
+@task(name="embed", cache_policy=NO_CACHE, persist_result=False)
+def embed(work: PendingWork, batch: list[PendingText]) -> list[Answer]:
+    """The vectors of one batch of texts. Pure work: the flow stores them."""
+    return work.embed_batch(batch)
+
+
+@task(
+    name="drain",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=_RETRIES,
+    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
+    retry_jitter_factor=_JITTER,
+    retry_condition_fn=can_pass,
+)
+def drain(knowledge: KnowledgeManager) -> MeaningReport:
+    """Tell Chroma what changed, and compare it with the database."""
+    return knowledge.drain()
+
+
+# One batch at a time, since each is shared among worker processes already; a cancelled run waits for no more than one.
+@flow(
+    name="ingest",
+    timeout_seconds=_RUN_LIMIT.total_seconds(),
+    persist_result=False,
+    task_runner=cast(TaskRunner[PrefectFuture[object]], ThreadPoolTaskRunner(max_workers=1)),
+)
 def ingest(vault: str | None = None, allow_mass_delete: bool = False, data_dir: str | None = None) -> Summary:
     """Take in what is new, changed, renamed or gone in a vault of notes.
 
@@ -99,12 +132,34 @@ def ingest(vault: str | None = None, allow_mass_delete: bool = False, data_dir: 
     with KnowledgeManager.open(settings) as knowledge:
         found = scan(knowledge, vault)
         report = commit(knowledge, _unsearched(found), IngestOptions(allow_mass_delete=allow_mass_delete))
+        _embed_pending(knowledge, report)
+        drained = drain(knowledge)
+        report.pending, report.indexed = drained.pending, drained.indexed
+        report.degraded = list(dict.fromkeys([*report.degraded, *drained.degraded]))
         failures = knowledge.failures()
         begun = f"new knowledge base at {knowledge.folder.path}" if knowledge.is_new else ""
     create_table_artifact(key=CHANGES_KEY, table=_changes(report), description=_description(report, begun))
     if failures:
         create_table_artifact(key=FAILURES_KEY, table=_failures(failures), description=_first_of(len(failures)))
     return {name: getattr(report, name) for name in _SUMMARY}
+
+
+def _embed_pending(knowledge: KnowledgeManager, report: IngestReport) -> None:
+    """Embed batch by batch and store each as soon as it is there. Notes are kept and found by words without it."""
+    try:
+        with knowledge.pending_work() as work:
+            futures = embed.map(unmapped(work), _unsearched(work.batches)) if work.batches else []
+            try:
+                for batch, future in zip(work.batches, futures, strict=True):
+                    embedded, refused = work.store_batch(batch, future.result())
+                    report.embedded += embedded
+                    report.refused += refused
+            finally:  # after a failure or a cancellation no further batch is begun
+                for future in futures:
+                    if isinstance(future, PrefectConcurrentFuture):
+                        future.wrapped_future.cancel()
+    except (EmbeddingError, ServiceUnavailableError, LockTimeoutError) as error:
+        report.degraded.append(f"vector: {error}")
 
 
 def _unsearched(value: T) -> T:
@@ -144,8 +199,11 @@ def _description(report: IngestReport, begun: str) -> str:
     )
     trouble = f"{report.failed} failed, {report.warned} stored with a warning, {report.withheld} deletions withheld"
     work = f"{report.files_read} files opened, {report.seconds:g} s"
+    meaning = f"{report.embedded} texts embedded, {report.refused} refused, {report.pending} chunks pending"
+    meaning += f", {report.indexed} indexed"
     said = [as_markdown(message) for message in [*report.messages, begun] if message]
-    return "\n\n".join([f"{counts}; {trouble}; {work}.", *said, _first_of(len(report.changes))]).strip()
+    said += [f"Degraded: {as_markdown(reason)}" for reason in report.degraded]
+    return "\n\n".join([f"{counts}; {trouble}; {work}; {meaning}.", *said, _first_of(len(report.changes))]).strip()
 
 
 def _first_of(count: int) -> str:

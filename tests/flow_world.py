@@ -60,11 +60,21 @@ def artifacts_of(server: PrefectServer, run: dict[str, Any]) -> dict[str, dict[s
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a process ended and what it printed."""
+    """How a process ended, what it printed, and of that what its runs returned and the slow modules it imported."""
 
     code: int
     output: str
     errors: str
+
+    @property
+    def summaries(self) -> list[dict[str, Any]]:
+        summaries: list[dict[str, Any]] = json.loads(self.output.splitlines()[0])
+        return summaries
+
+    @property
+    def imported(self) -> list[str]:
+        imported: list[str] = json.loads(self.output.splitlines()[1])
+        return imported
 
 
 def ingest_once(

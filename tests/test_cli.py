@@ -177,6 +177,7 @@ def test_search_prints_hits_for_scripts(base: Path) -> None:
     assert keys(found.document) == [
         *("note_id", "path", "title", "heading", "snippet", "score"),
         *("link", "source", "lang", "created_at", "updated_at", "marks"),
+        *("keyword_score", "vector_score", "weak"),
     ]
     assert "珈琲" in found.out, "characters as they are, not as escapes"
     hit = found.document[0]
@@ -195,9 +196,9 @@ def test_search_prints_plain_lines_when_piped(base: Path) -> None:
 
 
 def test_what_nothing_answers_leaves_with_one(base: Path) -> None:
-    nothing = in_process("--data-dir", base, "search", "zebra")
-    assert nothing == Done(1, "", "nothing found\n")
-    assert in_process("--data-dir", base, "search", "zebra", "--json") == Done(1, "[]\n", "nothing found\n")
+    by_words = ("--data-dir", base, "search", "--mode", "keyword", "zebra")
+    assert in_process(*by_words) == Done(1, "", "nothing found\n")
+    assert in_process(*by_words, "--json") == Done(1, "[]\n", "nothing found\n")
     unknown = in_process("--data-dir", base, "show", "zebra", "--json")
     assert unknown.code == 1
     assert unknown.document == {"error": 'no note "zebra": name its id, its path, its title or what a link calls it'}
@@ -262,7 +263,8 @@ def test_show_prints_the_note_as_it_is(base: Path) -> None:
 
 def test_status_counts_for_scripts_and_people(base: Path) -> None:
     counted = nescord("status", "--json", "--data-dir", base).document
-    assert set(counted) == {field.name for field in fields(Status)}
+    meaning = {"embeddings", "pending", "behind", "index", "model_key", "degraded"}
+    assert set(counted) == {field.name for field in fields(Status)} | meaning
     assert (counted["notes"], counted["failed"], counted["sources"]) == (4, 0, 1)
     assert re.search(r"^notes\t4 \(.*ja 1.*\)$", nescord("status", "--data-dir", base).out, re.MULTILINE)
 
@@ -382,7 +384,7 @@ def test_ingest_in_a_terminal_ends_with_a_table(own: Path) -> None:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_leaves_early_hears_no_complaint(base: Path, unbuffered: str) -> None:
     with subprocess.Popen(
-        [*NESCORD, "--data-dir", str(base), "search", "--json", "tea"],
+        [*NESCORD, "--data-dir", str(base), "search", "--json", "--mode", "keyword", "tea"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
@@ -407,7 +409,7 @@ def test_arguments_and_locales_that_are_not_utf8_are_survived(base: Path) -> Non
 
 
 def test_a_closed_standard_output_is_no_crash(base: Path) -> None:
-    line = f"'{NESCORD[0]}' -m nescord.cli --data-dir '{base}' status >&-"
+    line = f"'{NESCORD[0]}' -m nescord.cli --data-dir '{base}' failures >&-"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

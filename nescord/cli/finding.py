@@ -1,24 +1,26 @@
-"""`nescord search` and `nescord show`: from words to notes, from a note's name to its text."""
+"""`nescord search`, `related` and `show`: from words or a note to notes, from a note's name to its text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from nescord.cli.call import Call, DataDir, Json
+from nescord.cli.call import Call, DataDir, Json, Vector
 from nescord.cli.output import Part, Screen, emit, marked, say
 from nescord.errors import UsageError
 from nescord.notes import NoteKind
 
 if TYPE_CHECKING:
-    from nescord.notes import Note, SearchHit
+    from nescord.notes import Note, SearchHit, SearchHits
 
 _NOTHING_FOUND = 1
 _HIT_KEYS = (
     *("note_id", "path", "title", "heading", "snippet", "score"),
     *("link", "source", "lang", "created_at", "updated_at", "marks"),
+    *("keyword_score", "vector_score", "weak"),
 )
 
 
@@ -28,7 +30,12 @@ def search(
         list[str] | None,
         typer.Argument(metavar="WORD", help='Words; "phrase", -word, tag: source: path: after: before: narrow it.'),
     ] = None,
-    mode: Annotated[str, typer.Option(metavar="MODE", help="How to search: keyword.")] = "keyword",
+    mode: Annotated[
+        str, typer.Option(metavar="MODE", help="By what: keyword (words), vector (meaning), hybrid (both).")
+    ] = "hybrid",
+    vector: Annotated[
+        Vector | None, typer.Option(help="What answers by meaning (unset: NESCORD_VECTOR).", show_default=False)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="At most so many notes (unset: PKM_MAX_RESULTS).")
     ] = None,
@@ -45,7 +52,7 @@ def search(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Find notes by their words, best first.
+    """Find notes by their words and their meaning, best first.
 
     A query that begins with a minus goes after "--": nescord search -- -draft tag:idea
     """
@@ -53,10 +60,51 @@ def search(
     text = " ".join(query or ())
     if not text.strip() and not any((tag, source, kind, after, before)):
         raise UsageError("nothing to search for: give words, or a filter such as --tag")
-    with call.open() as knowledge:
+    with call.open(vector=vector) as knowledge:
         hits = knowledge.search(
             text, mode=mode, limit=limit, tags=tag or (), source=source, kind=kind, after=after, before=before
         )
+    say_degraded(hits.degraded)
+    if hits and all(hit.weak for hit in hits):
+        say_weak()
+    _show_hits(hits, call)
+
+
+def related(
+    context: typer.Context,
+    note: Annotated[str, typer.Argument(metavar="NOTE", help="Its id, its path, or its title as in a [[link]].")],
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="At most so many notes (unset: PKM_MAX_RESULTS).")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the notes whose meaning is nearest to that of a note."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge:
+        hits = knowledge.related(note, limit=limit)
+    say_degraded(hits.degraded)
+    _show_hits(hits, call)
+
+
+def say_degraded(reasons: Sequence[str]) -> None:
+    """What could not be asked and why: on stderr, also with --json."""
+    for reason in reasons:
+        say(f"note: {reason}")
+
+
+def say_weak() -> None:
+    """That what follows is hardly an answer."""
+    say("nothing seems to answer this; the nearest:")
+
+
+def say_nothing_found() -> NoReturn:
+    """That there is no answer at all, and leave."""
+    say("nothing found")
+    raise typer.Exit(_NOTHING_FOUND)
+
+
+def _show_hits(hits: SearchHits, call: Call) -> None:
     if call.as_json:
         emit([{key: getattr(hit, key) for key in _HIT_KEYS} for hit in hits])
     else:
@@ -64,12 +112,11 @@ def search(
         for hit in hits:
             _show_hit(screen, hit)
     if not hits:
-        say("nothing found")
-        raise typer.Exit(_NOTHING_FOUND)
+        say_nothing_found()
 
 
 def _show_hit(screen: Screen, hit: SearchHit) -> None:
-    screen.line(Part(hit.title, "bold"), Part(f"  {hit.score:.2f}", "dim"))
+    screen.line(Part(hit.title, "bold"), Part(f"  {hit.score:.2f}{' (weak)' if hit.weak else ''}", "dim"))
     heading = (Part("  › ", "dim"), Part(hit.heading)) if hit.heading else ()
     screen.line("  ", Part(hit.path, "cyan", hit.link), *heading)
     screen.line("  ", *marked(hit.snippet, hit.marks))

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from nescord.embed import EmbedProgress
     from nescord.ingest import Progress
     from nescord.notes import IngestReport
 
 _LISTED = 20
 _COUNTS = ("added", "changed", "renamed", "deleted", "revived", "unchanged", "failed", "warned", "withheld")
+_MEANING = ("embedded", "refused", "pending", "indexed")
 _SIGNS = {"added": "+", "changed": "~", "renamed": ">", "deleted": "-", "revived": "^"}
 _STYLES = {"added": "green", "changed": "yellow", "renamed": "cyan", "deleted": "red", "revived": "green"}
 
@@ -58,18 +60,30 @@ def ingest(
             knowledge = stack.enter_context(call.open_or_begin(warn=True))
             watch = stack.enter_context(Watch(with_bar=sys.stderr.isatty() and not call.as_json))
             options = IngestOptions(
-                allow_mass_delete=allow_mass_delete, dry_run=dry_run, stop=stop.is_asked, progress=watch.tell
+                allow_mass_delete=allow_mass_delete,
+                dry_run=dry_run,
+                stop=stop.is_asked,
+                progress=watch.tell,
+                embed_progress=watch.tell_embedding,
             )
             report = knowledge.ingest(path, name=name, moved=moved, options=options)
         except KeyboardInterrupt:
             stack.close()
             message = "interrupted before the first note; the next ingest begins again"
             raise typer.Exit(fail(message, stop.exit_code, call.as_json)) from None
+    # The report itself says so of the notes only.
+    waits = not report.interrupted and stop.was_asked and report.pending > 0
     if call.as_json:
-        emit(asdict(report))
+        emit(asdict(report) | {"interrupted": report.interrupted or waits})
     else:
         _show(report)
     _say_what_is_wrong(report)
+    if waits:
+        say(
+            f"interrupted: {report.pending:,} chunks wait to be embedded; all notes are stored and found by their "
+            "words, and the next ingest goes on from there"
+        )
+        raise typer.Exit(stop.exit_code)
     if report.interrupted:
         say(f"interrupted: {stop.looked:,} of {watch.total:,} files looked into; the next ingest goes on from there")
         raise typer.Exit(stop.exit_code)
@@ -92,8 +106,13 @@ class Stop:
     def exit_code(self) -> int:
         return 128 + (self._number or signal.SIGINT)
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether a signal came."""
+        return bool(self._number)
+
     def is_asked(self) -> bool:
-        """`IngestOptions.stop`: asked before each file."""
+        """`IngestOptions.stop`: asked before each file, and before each batch that is embedded."""
         self._is_at_work = True
         self.looked += not self._number
         return bool(self._number)
@@ -132,11 +151,12 @@ class Watch:
         self.total = 0
         self._bar = _bar() if with_bar else None
         self._task: TaskID | None = None
+        self._is_embedding = False
         self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._bar:
-            self._task = self._bar.add_task("ingest", total=None, rate="")
+            self._task = self._bar.add_task("", total=None, rate="")
             self._bar.start()
         return self
 
@@ -147,15 +167,26 @@ class Watch:
             self._bar.stop()
 
     def tell(self, progress: Progress) -> None:
-        """`IngestOptions.progress`: called after each batch."""
+        """`IngestOptions.progress`: called after each batch of notes."""
         self.total = progress.total
+        self._show(progress, "files", "notes/s")
+
+    def tell_embedding(self, progress: EmbedProgress) -> None:
+        """`IngestOptions.embed_progress`: called after each batch that got its vectors, when all notes are stored."""
+        if self._bar and self._task is not None and not self._is_embedding:
+            self._bar.remove_task(self._task)  # its pace would count for the time left
+            self._task = self._bar.add_task("", total=progress.total, rate="")
+        self._is_embedding = True
+        self._show(progress, "chunks embedded", "chunks/s")
+
+    def _show(self, progress: Progress | EmbedProgress, what: str, unit: str) -> None:
         rate = progress.done / max(progress.seconds, 0.001)
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=progress.done, total=progress.total, rate=f"{rate:,.0f} notes/s")
+            self._bar.update(self._task, completed=progress.done, total=progress.total, rate=f"{rate:,.0f} {unit}")
         elif time.monotonic() - self._said >= 2:
             self._said = time.monotonic()
             left = (progress.total - progress.done) / max(rate, 0.001)
-            say(f"{progress.done:,} of {progress.total:,} files, {rate:,.0f} notes/s, {left:,.0f} s left")
+            say(f"{progress.done:,} of {progress.total:,} {what}, {rate:,.0f} {unit}, {left:,.0f} s left")
 
 
 def _bar() -> Bar:
@@ -175,7 +206,7 @@ def _show(report: IngestReport) -> None:
         screen.line(sign, " ", change.path, *((Part(f"  (was {change.was})", "dim"),) if change.was else ()))
     if len(changes) > len(shown):
         screen.line(Part(f"and {len(changes) - len(shown):,} more", "dim"))
-    counts = [(name, getattr(report, name)) for name in _COUNTS]
+    counts = [(name, getattr(report, name)) for name in (*_COUNTS, *_MEANING)]
     title = f"{report.source}: would be" if report.dry_run else f"{report.source}, {report.seconds:.1f} s"
     if screen.is_terminal:
         screen.table((title, ""), [(name, f"{count:,}") for name, count in counts if count or name == "unchanged"])
@@ -192,5 +223,7 @@ def _say_what_is_wrong(report: IngestReport) -> None:
         screen.line(Part("failed: ", "red"), f"{change.path}: {change.reason}")
     if len(failed) > _LISTED or report.failed > len(failed) or report.warned:
         screen.line("every file with something to mend: nescord failures")
+    for reason in report.degraded:
+        screen.line(Part("note: ", "yellow"), reason)
     for message in report.messages:
         screen.line(Part(f"WARNING: {message}", "bold red"))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nescord.cli.call import Call, DataDir, Json, say_warnings
 from nescord.cli.output import Part, Screen, emit, say
-from nescord.errors import NotFoundError, UsageError
+from nescord.errors import NescordError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from nescord.knowledge import KnowledgeManager
+    from nescord.notes import Note
 
 VaultName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the vault in nescord source list.")]
 
@@ -54,17 +59,36 @@ def capture(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Keep a text as a note; it is found as soon as this returns."""
+    """Keep a text as a note; it is found by its words as soon as its id is printed, by meaning when this returns."""
     call = Call.of(context, data_dir, as_json)
     words = " ".join(text or ("-",))
     content = _standard_input() if words == "-" else words
     with call.open_or_begin() as knowledge:
         note = knowledge.capture(content, space=space, author=author, source=source)
+        try:
+            _show_kept(note, call)
+            _embed(knowledge, note)
+        except KeyboardInterrupt:
+            say("interrupted: it is kept and found by its words; the next ingest embeds it")
+            raise typer.Exit(128 + signal.SIGINT) from None
+
+
+def _show_kept(note: Note, call: Call) -> None:
     if call.as_json:
         fields = ("path", "title", "space", "created_at")
         emit({"note_id": note.id} | {name: getattr(note, name) for name in fields} | {"tags": note.tags})
     else:
         Screen().line("kept ", Part(note.title, "bold"), Part(f"  {note.id}", "dim"))
+    if sys.stdout is not None:
+        sys.stdout.flush()  # whoever reads it need not wait for the model
+
+
+def _embed(knowledge: KnowledgeManager, note: Note) -> None:
+    """Nothing that goes wrong here can undo a capture: the next ingest embeds what this one could not."""
+    try:
+        knowledge.embed_note(note.id)
+    except NescordError as error:
+        say(f"note: it is found by its words only: vector: {error}")
 
 
 def _standard_input() -> str:

@@ -52,6 +52,17 @@ def marked(text: str, marks: Sequence[tuple[int, int]], style: str = "bold yello
     return [part for part in (*parts, Part(text[at:])) if part.text]
 
 
+def marked_lines(text: str, marks: Sequence[tuple[int, int]]) -> list[list[Part]]:
+    """`text` line by line, each as `marked` has it; a mark that goes over the end of a line goes on in the next."""
+    lines, at = [], 0
+    for line in text.split("\n"):
+        end = at + len(line)
+        inside = [(max(at, first) - at, min(end, last) - at) for first, last in marks if first < end and last > at]
+        lines.append(marked(line, inside))
+        at = end + 1
+    return lines
+
+
 class Screen:
     """A stream for people. rich is imported only where it is a terminal."""
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from nescord.cli.call import Call, DataDir, Json
+from nescord.cli.finding import say_degraded
+from nescord.cli.indexing import meaning_rows
 from nescord.cli.output import Part, Screen, emit
 
 if TYPE_CHECKING:
@@ -19,15 +21,22 @@ def status(context: typer.Context, data_dir: DataDir = None, as_json: Json = Fal
     """Show how much is stored."""
     call = Call.of(context, data_dir, as_json)
     with call.open() as knowledge:
-        counts, path = knowledge.status(), knowledge.folder.path
+        counts, meaning, path = knowledge.status(), knowledge.meaning(), knowledge.folder.path
+    say_degraded(meaning.degraded)
     if call.as_json:
-        emit(asdict(counts))
+        emit(
+            asdict(counts)
+            | {"embeddings": meaning.embeddings, "pending": meaning.pending, "behind": meaning.behind}
+            | {"index": {"kind": meaning.index_kind, "count": meaning.index_count}}
+            | {"model_key": meaning.model_key, "degraded": meaning.degraded}
+        )
         return
     languages = ", ".join(f"{language or '?'} {count:,}" for language, count in counts.languages.items())
     rows = [
         ("knowledge base", str(path)),
         ("notes", f"{counts.notes:,}" + (f" ({languages})" if languages else "")),
         ("chunks", f"{counts.chunks:,}"),
+        *meaning_rows(meaning),
         ("in the trash", f"{counts.trashed:,}"),
         ("sources", f"{counts.sources:,}"),
         ("files not stored", f"{counts.failed:,}" + (" (nescord failures)" if counts.failed else "")),

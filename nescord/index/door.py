@@ -21,7 +21,6 @@ from nescord.home import DataFolder
 from nescord.index import VectorHit, VectorIndex
 from nescord.index.chroma import ChromaDBService, to_array
 from nescord.index.exact import ExactIndex
-from nescord.index.http import HttpStore
 from nescord.index.service import open_service
 from nescord.index.store import DamagedIndexError, MissingCollectionError
 from nescord.locks import Locks
@@ -46,6 +45,8 @@ class OpenIndex:
             return
         try:
             if settings.chroma_url is not None:
+                from nescord.index.http import HttpStore
+
                 service = self._resources.enter_context(ChromaDBService(HttpStore(settings.chroma_url)))
             else:
                 service = self._resources.enter_context(open_service(settings, folder, locks))

@@ -14,7 +14,6 @@ import apsw
 from nescord.catalog import vectors as sql
 from nescord.home import DataFolder
 from nescord.index.chroma import ChromaDBService
-from nescord.index.http import HttpStore
 from nescord.index.seal import Folder
 from nescord.index.store import Store
 from nescord.locks import LockName, Locks
@@ -33,6 +32,9 @@ def open_service(
     """
     with locks.exclusive(LockName.INDEX, timeout=timeout):
         if settings.chroma_url is not None:
+            # httpx is imported by who has a server only.
+            from nescord.index.http import HttpStore
+
             with ChromaDBService(HttpStore(settings.chroma_url)) as service:
                 yield service
         else:
