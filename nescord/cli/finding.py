@@ -14,7 +14,7 @@ from nescord.errors import UsageError
 from nescord.notes import NoteKind
 
 if TYPE_CHECKING:
-    from nescord.notes import Note, SearchHit, SearchHits
+    from nescord.notes import Note, SearchHit
 
 _NOTHING_FOUND = 1
 _HIT_KEYS = (
@@ -49,6 +49,7 @@ def search(
         typer.Option(metavar="DATE", help="Only notes written from then on: 2026, 2026-11, 2026-11-24, today."),
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="DATE", help="Only notes written before that date.")] = None,
+    weak: Annotated[bool, typer.Option("--weak", help="Show hits that are hardly an answer below good ones.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +68,12 @@ def search(
     say_degraded(hits.degraded)
     if hits and all(hit.weak for hit in hits):
         say_weak()
-    _show_hits(hits, call)
+    good = [hit for hit in hits if not hit.weak]
+    # There is always a nearest note: below good hits the others would only be in the way.
+    hidden = len(hits) - len(good) if good and not (weak or call.as_json) else 0
+    _show_hits(good if hidden else hits, call)
+    if hidden:
+        say(f"{hidden} more that hardly answer this: --weak shows them")
 
 
 def related(
@@ -104,7 +110,7 @@ def say_nothing_found() -> NoReturn:
     raise typer.Exit(_NOTHING_FOUND)
 
 
-def _show_hits(hits: SearchHits, call: Call) -> None:
+def _show_hits(hits: Sequence[SearchHit], call: Call) -> None:
     if call.as_json:
         emit([{key: getattr(hit, key) for key in _HIT_KEYS} for hit in hits])
     else:
