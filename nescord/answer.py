@@ -60,14 +60,16 @@ def extract(
     """The answer that `hits` (best first) give: the best part of each, equal texts once."""
     passages = {passage.chunk: passage for passage in search_sql.passages(connection, [hit.chunk_id for hit in hits])}
     citations: list[Citation] = []
-    seen: set[bytes] = set()
+    seen: set[bytes | str] = set()
     for hit in hits:
         passage = passages.get(hit.chunk_id)
         if passage is None or passage.text_hash in seen or len(citations) == PASSAGES:
             continue
-        seen.add(passage.text_hash)
         start, end = _best_part(passage, marker)
         text = passage.body[start:end]
+        if text in seen:  # chunks that differ may widen to the same paragraphs
+            continue
+        seen |= {passage.text_hash, text}
         citations.append(
             Citation(
                 len(citations) + 1, hit.note_id, hit.path, hit.title, hit.heading, hit.link, start, end, text,
@@ -90,7 +92,7 @@ def _best_part(passage: Passage, marker: Marker) -> tuple[int, int]:
         begin = body.rfind("\n\n", 0, start) + 2 if body.rfind("\n\n", 0, start) >= 0 else 0
         stop = body.find("\n\n", end)
         stop = len(body) if stop < 0 else stop
-        if body[begin:start].strip() and stop - begin <= 2 * LONGEST:
+        if body[begin:start].strip() and end - begin <= 2 * LONGEST:
             start = begin
         if body[end:stop].strip() and stop - start <= 2 * LONGEST:
             end = stop

@@ -15,6 +15,10 @@ Scores = NDArray[np.float64]
 Fusion = Literal["rrf", "convex", "imputed"]
 
 _RRF_K = 60
+# What words that say only a part of the query count of what they would otherwise: the best of notes that hold two words
+# of nine is as good as bm25 / max(bm25) gets, and yet says little. The middle of the best values on the tune half of
+# the golden queries (docs/measured/golden.md).
+_PARTIAL = 0.45
 # Fewer candidates of one language than this tell nothing about a line between words and vectors.
 _FEW = 5
 
@@ -41,39 +45,45 @@ def rrf(keyword: Scores, vector: Scores) -> Scores:
     return by_words + 1 / (_RRF_K + _ranks(vector))
 
 
-def convex(keyword: Scores, z: Scores, alpha: float) -> Scores:
-    """alpha * min-max(z) + (1 - alpha) * bm25 / max(bm25) (Bruch, Gai, Ingber 2023, with the theoretical minimum 0)."""
-    return alpha * min_max(z) + (1 - alpha) * _normal(keyword)
+def evidence(keyword: Scores, says_all: NDArray[np.bool_]) -> Scores:
+    """What the words say, 0..1: bm25 / max(bm25), less where they are only a part of the query."""
+    highest = keyword.max(initial=0)
+    return keyword / highest * np.where(says_all, 1, _PARTIAL) if highest > 0 else keyword
 
 
-def imputed(keyword: Scores, z: Scores, alpha: float, same_language: NDArray[np.bool_]) -> Scores:
+def convex(words: Scores, z: Scores, alpha: float) -> Scores:
+    """alpha * min-max(z) + (1 - alpha) * words (Bruch, Gai, Ingber 2023, with the theoretical minimum 0 of bm25)."""
+    return alpha * min_max(z) + (1 - alpha) * words
+
+
+def imputed(words: Scores, z: Scores, alpha: float, same_language: NDArray[np.bool_]) -> Scores:
     """As `convex`, with words that a note in another language cannot have put in its place.
 
     For such a note the keyword evidence is missing, not zero: it is read off the line fitted by least squares over the
-    candidates in the query's language, clipped to 0..1, and never below what its words really score.
+    candidates in the query's language (those without the words, too: a line through the others promises too much),
+    clipped to 0..1, and never below what its words really score.
     """
-    vector, words = min_max(z), _normal(keyword)
-    known = same_language & (words > 0)
-    if known.sum() >= _FEW and np.ptp(vector[known]) > 1e-6:
-        slope, intercept = np.polyfit(vector[known], words[known], 1)
+    vector = min_max(z)
+    if same_language.sum() >= _FEW and np.ptp(vector[same_language]) > 1e-6:
+        slope, intercept = np.polyfit(vector[same_language], words[same_language], 1)
         words = np.where(same_language, words, np.maximum(words, np.clip(slope * vector + intercept, 0, 1)))
     return alpha * vector + (1 - alpha) * words
 
 
 def fused(
-    fusion: Fusion, keyword: Scores, cosines: Scores, z: Scores, alpha: float, same_language: NDArray[np.bool_]
+    fusion: Fusion,
+    keyword: Scores,
+    says_all: NDArray[np.bool_],
+    cosines: Scores,
+    z: Scores,
+    alpha: float,
+    same_language: NDArray[np.bool_],
 ) -> Scores:
     """The score of each candidate by the fusion of that name; higher is better."""
     if fusion == "rrf":
         return rrf(keyword, cosines)
-    if fusion == "convex":
-        return convex(keyword, z, alpha)
-    return imputed(keyword, z, alpha, same_language)
-
-
-def _normal(keyword: Scores) -> Scores:
-    highest = keyword.max(initial=0)
-    return keyword / highest if highest > 0 else keyword
+    words = evidence(keyword, says_all)
+    return convex(words, z, alpha) if fusion == "convex" else imputed(words, z, alpha, same_language)
 
 
 def _ranks(values: Scores) -> Scores:

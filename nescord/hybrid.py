@@ -6,8 +6,9 @@ fused score orders them. Where filters leave few notes, all of their chunks are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import apsw
 import numpy as np
@@ -30,18 +31,28 @@ _SAMPLE = 500
 # query, and whose vector is neither this near nor this far above its language's mean, is hardly an answer.
 WEAK_COSINE = 0.25
 WEAK_Z = 3.0
+# Below every cosine: of a chunk whose text waits for its vector, or was refused one.
+_NO_VECTOR = -2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A note with its best chunk, and its scores: bm25 (0: the words are not there) and cosine similarity."""
+    """A note with its best chunk, and its scores: bm25 (0: the words are not there), cosine similarity (0: it has no
+    vector yet), and `z`, the cosine in deviations of the note's language. `says_all`: every word of the query is there.
+    """
 
     note: int
     chunk: int
     score: float
     keyword: float
     cosine: float
-    weak: bool
+    z: float
+    says_all: bool
+
+    @property
+    def weak(self) -> bool:
+        """Whether this is the nearest there is and yet hardly an answer."""
+        return self.cosine < WEAK_COSINE and self.z < WEAK_Z and not self.says_all
 
 
 def hybrid_candidates(
@@ -55,49 +66,50 @@ def hybrid_candidates(
     *,
     fusion: Fusion | None,
     alpha: float,
+    minimum: float | None = None,
 ) -> list[Candidate]:
-    """The best `limit` notes by both sides, best first; by vectors alone with `fusion=None`."""
+    """The best `limit` notes by both sides, best first; by vectors alone with `fusion=None`.
+
+    A note whose cosine is below `minimum`, or that has no vector, is left out if that is given.
+    """
     width = max(50, 5 * limit)
     allowed = Filter(query, scope, required=[term for term in query.terms if term.is_required])
-    chunks = _near(connection, index, exact, vector, allowed, width)
-    words: dict[int, FoundChunk] = {}
-    says_all: set[int] = set()
-    if query.terms:
-        wanted = telling(query.terms)
-        everything = " AND ".join(term.match for term in wanted)
-        says_all = {chunk.note for chunk in search_sql.best_chunks(connection, everything, allowed, width)}
-        if fusion is not None:
-            some = search_sql.best_chunks(connection, by_parts(wanted), allowed, width)
-            words = {chunk.note: chunk for chunk in some}
-            chunks += [chunk.id for chunk in some]
-    notes = search_sql.allowed_chunks(connection, allowed, list(dict.fromkeys(chunks)))
-    cosines = exact.scores(connection, vector, list(notes))
+    words, says_all = _by_words(connection, query, allowed, width)
+    found = _near(connection, index, exact, vector, allowed, width, limit)
+    if fusion is not None:
+        found |= search_sql.allowed_chunks(connection, allowed, [chunk.id for chunk in words.values()])
+    cosines = exact.scores(connection, vector, list(found))
     best: dict[int, tuple[float, int, str]] = {}
-    for chunk, (note, lang) in notes.items():
-        near = cosines.get(chunk, -1.0)
+    for chunk, (note, lang) in found.items():
+        near = cosines.get(chunk, _NO_VECTOR)
         if note not in best or (near, -chunk) > (best[note][0], -best[note][1]):
             best[note] = (near, chunk, lang)
+    if minimum is not None:
+        best = {note: one for note, one in best.items() if one[0] >= max(minimum, -1)}
     if not best:
         return []
     keys = list(best)
+    langs = [best[note][2] for note in keys]
     cosine = np.array([best[note][0] for note in keys])
     keyword = np.array([words[note].score if note in words else 0.0 for note in keys])
-    z = _standardised(connection, exact, vector, cosine, [best[note][2] for note in keys])
+    z = _standardised(connection, exact, vector, cosine, langs)
     if fusion is None:
         scores = z
     else:
         is_japanese = detect(query.text) == "ja"
-        same = np.array([(best[note][2] == "ja") == is_japanese for note in keys])
-        scores = fused(fusion, keyword, cosine, z, alpha, same)
+        same = np.array([(lang == "ja") == is_japanese for lang in langs])
+        whole = np.array([note in says_all for note in keys])
+        scores = fused(fusion, keyword, whole, cosine, z, alpha, same)
     candidates = [
         Candidate(
             note=note,
             # A note that its words put here is shown where they stand.
-            chunk=words[note].id if note in words else best[note][1],
+            chunk=words[note].id if fusion is not None and note in words else best[note][1],
             score=float(scores[at]),
-            keyword=float(keyword[at]),
-            cosine=float(cosine[at]),
-            weak=bool(cosine[at] < WEAK_COSINE and z[at] < WEAK_Z and note not in says_all),
+            keyword=float(keyword[at]) if fusion is not None else 0.0,
+            cosine=float(cosine[at]) if cosine[at] > _NO_VECTOR else 0.0,
+            z=float(z[at]),
+            says_all=note in says_all,
         )
         for at, note in enumerate(keys)
     ]
@@ -119,6 +131,23 @@ def related_candidates(
     return [candidate for candidate in found if candidate.note != key][:limit]
 
 
+def _by_words(
+    connection: apsw.Connection, query: Query, allowed: Filter, width: int
+) -> tuple[dict[int, FoundChunk], set[int]]:
+    """The best chunk of each of the best notes that hold any part of the query, and the notes that hold all of it."""
+    if not query.terms:
+        return {}, set()
+    wanted = telling(query.terms)
+    everything = " AND ".join(term.match for term in wanted)
+    checked = replace(allowed, checks=[term.recheck for term in wanted if term.recheck])
+    whole = search_sql.best_chunks(connection, everything, checked, width)
+    # A single word, or up to three CJK characters, are found as they are or not at all, as in search by words.
+    some = search_sql.best_chunks(connection, by_parts(wanted), allowed, width)
+    if len(wanted) == 1 and not wanted[0].parts:
+        some = whole
+    return {chunk.note: chunk for chunk in some}, {chunk.note for chunk in whole}
+
+
 def _near(
     connection: apsw.Connection,
     index: VectorIndex,
@@ -126,13 +155,45 @@ def _near(
     vector: Vectors,
     allowed: Filter,
     width: int,
-) -> list[int]:
-    """Chunks near the vector: what the index finds, or every chunk that the filters leave where these are few."""
+    limit: int,
+) -> dict[int, tuple[int, str]]:
+    """Chunks near the vector that are allowed -> (note, language): the best `width` of each language group, and more
+    until they are of `limit` notes, for the chunks that come first may be of one long note, or all be filtered out."""
     few = search_sql.every_allowed_chunk(connection, allowed, FEW_CHUNKS)
-    if few:
-        scored = exact.scores(connection, vector, few)
-        return sorted(scored, key=lambda chunk: (-scored[chunk], chunk))[:width]
-    return [hit.chunk for hit in index.query(connection, vector, width)]
+    if few is not None:
+        scored = exact.scores(connection, vector, list(few))
+        return _best_of_each_group({chunk: few[chunk] for chunk in _by_score(scored)}, width, limit)
+    wanted = width
+    while True:
+        hits = index.query(connection, vector, wanted)
+        found = search_sql.allowed_chunks(connection, allowed, [hit.chunk for hit in hits])
+        counts = Counter(hit.language_group for hit in hits)
+        notes = {
+            group: {found[hit.chunk][0] for hit in hits if hit.language_group == group and hit.chunk in found}
+            for group in counts
+        }
+        # A group that gives fewer than were asked for has no more.
+        if all(count < wanted or len(notes[group]) >= limit for group, count in counts.items()):
+            return found
+        wanted *= 8
+
+
+def _by_score(scored: Mapping[int, float]) -> list[int]:
+    return sorted(scored, key=lambda chunk: (-scored[chunk], chunk))
+
+
+def _best_of_each_group(ordered: Mapping[int, tuple[int, str]], width: int, limit: int) -> dict[int, tuple[int, str]]:
+    # Each group apart: cosines across languages are lower, and are compared only when they are standardised.
+    kept: dict[int, tuple[int, str]] = {}
+    counts: Counter[bool] = Counter()
+    notes: dict[bool, set[int]] = {True: set(), False: set()}
+    for chunk, (note, lang) in ordered.items():
+        group = lang == "ja"
+        if counts[group] < width or len(notes[group]) < limit:
+            kept[chunk] = (note, lang)
+            counts[group] += 1
+            notes[group].add(note)
+    return kept
 
 
 def _standardised(
@@ -148,4 +209,7 @@ def _standardised(
     groups = ["ja" if lang == "ja" else "other" for lang in langs]
     mean = np.array([statistics[group][0] for group in groups])
     std = np.array([statistics[group][1] for group in groups])
-    return standardised(cosine, mean, std)
+    z = standardised(cosine, mean, std)
+    # What has no vector yet is as far as the farthest that has one: a made-up distance would squeeze all others.
+    known = cosine > _NO_VECTOR
+    return np.where(known, z, z[known].min() if known.any() else 0.0)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.database import Catalog
-from nescord.embed import EmbedProgress, EmbedReport, embed_pending, embed_these
+from nescord.embed import EmbedProgress, EmbedReport, PendingWork, embed_pending, embed_these, is_done, pending_work
 from nescord.errors import EmbeddingError, LockTimeoutError, ServiceUnavailableError
 from nescord.home import DataFolder
 from nescord.locks import Locks
@@ -88,14 +88,26 @@ class Meaning:
             return MeaningReport(degraded=(f"vector: {error}",))
         except ServiceUnavailableError as error:
             return MeaningReport(degraded=(f"vector: {error}",))
+        return replace(self.drain(catalog), embedded=embedded.embedded, refused=embedded.refused)
+
+    @contextmanager
+    def pending_work(self, catalog: Catalog) -> Iterator[PendingWork]:
+        """What is pending, in batches to embed elsewhere. The caller holds ingest.lock."""
+        with pending_work(catalog, self.service) as work:
+            yield work
+
+    def drain(self, catalog: Catalog) -> MeaningReport:
+        """Tell Chroma what changed and compare it with the catalog. The caller holds ingest.lock."""
+        try:
+            key = self.service.model_key
+        except ServiceUnavailableError as error:
+            return MeaningReport(degraded=(f"vector: {error}",))
         drained, degraded = self._drain(catalog)
-        return MeaningReport(
-            embedded=embedded.embedded,
-            refused=embedded.refused,
-            pending=embedded.pending,
-            indexed=drained.added if drained else 0,
-            degraded=degraded,
-        )
+        pending = 0
+        if not is_done(catalog, key):
+            with catalog.read() as connection:
+                pending = vectors_sql.count_pending(connection, vectors_sql.model_id(connection, key) or 0)
+        return MeaningReport(pending=pending, indexed=drained.added if drained else 0, degraded=degraded)
 
     def embed_note(self, catalog: Catalog, note_id: str) -> EmbedReport:
         """Give the chunks of one note their vectors, without waiting for whatever else is pending."""
@@ -119,7 +131,15 @@ class Meaning:
         with open_index(self._settings, self._folder, self._locks, model, exact=self._exact_of(model)) as index:
             yield index
 
-    def search(self, connection: apsw.Connection, query: Query, scope: Scope, limit: int, mode: str) -> SearchHits:
+    def search(
+        self,
+        connection: apsw.Connection,
+        query: Query,
+        scope: Scope,
+        limit: int,
+        mode: str,
+        minimum: float | None = None,
+    ) -> SearchHits:
         """By meaning, alone (`vector`) or with the words; by words only, and saying so, where vectors cannot be had."""
         try:
             model = self.model(connection)
@@ -134,7 +154,9 @@ class Meaning:
         with self.index(model) as index:
             fusion = None if mode == "vector" else self._settings.fusion
             alpha = self._settings.hybrid_search_alpha
-            found = hybrid_candidates(connection, index, exact, vector, query, scope, limit, fusion=fusion, alpha=alpha)
+            found = hybrid_candidates(
+                connection, index, exact, vector, query, scope, limit, fusion=fusion, alpha=alpha, minimum=minimum
+            )
             degraded = tuple(filter(None, (index.degraded,)))
             kind = index.kind
         if not vectors_sql.is_embedded_through(connection, model):
@@ -206,6 +228,7 @@ class Meaning:
             return None, ()
         from nescord.index.drain import count_behind, drain
         from nescord.index.service import needs_drain, open_service
+        from nescord.index.store import DamagedIndexError
 
         with catalog.read() as connection:
             model = self.model(connection) or 0
@@ -215,6 +238,6 @@ class Meaning:
         try:
             with open_service(self._settings, self._folder, self._locks) as chroma:
                 report = drain(catalog, chroma, self.service.model_key, prefix=self._settings.collection_name)
-        except (LockTimeoutError, ServiceUnavailableError) as error:
+        except (LockTimeoutError, ServiceUnavailableError, DamagedIndexError) as error:
             return None, (f"Chroma: {error} (the exact scan answers)",)
         return report, report.found

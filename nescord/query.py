@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from nescord.errors import QueryError
 from nescord.frontmatter import fold_tag
+from nescord.language import detect
 from nescord.times import utc_text
 from nescord.words import STOP_WORDS, bigrams, has_hiragana, is_hiragana, normalise, pieces
 
@@ -48,7 +49,8 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which notes may answer. Dates bound the note's creation, as UTC text: from `after` on, until before `before`."""
+    """Which notes may answer. Dates bound the note's creation, as UTC text: from `after` on, until before `before`.
+    `language_group` is ja, other, or "" for any."""
 
     tags: tuple[str, ...] = ()
     without_tags: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Filters:
     kinds: tuple[str, ...] = ()
     after: str = ""
     before: str = ""
+    language_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,12 @@ def parse_query(
     kind: str | None = None,
     after: str | date | None = None,
     before: str | date | None = None,
+    same_language: bool = False,
 ) -> Query:
     """Parse `text`; the keyword filters are added to those in the text.
+
+    `same_language` leaves notes in Japanese to a question in Japanese, and all others to any other: a few words do not
+    tell one language in Latin letters from another.
 
     Raises:
         QueryError: a date cannot be understood, or an exclusion stands where a filter has none.
@@ -110,6 +117,8 @@ def parse_query(
             found = [_phrase(value)] if is_phrase else list(_plain(value))
             plain += [] if minus else [value]
             (excluded if minus else terms).extend(term for term in found if term is not None)
+    asked = " ".join(plain)
+    group = ("ja" if detect(asked) == "ja" else "other") if same_language and asked else ""
     filters = Filters(
         tuple(dict.fromkeys(wanted_tags)),
         tuple(dict.fromkeys(without_tags)),
@@ -118,8 +127,9 @@ def parse_query(
         (kind,) if kind else (),
         max(afters, default=""),
         min(befores, default=""),
+        group,
     )
-    return Query(tuple(dict.fromkeys(terms)), tuple(dict.fromkeys(excluded)), filters, " ".join(plain))
+    return Query(tuple(dict.fromkeys(terms)), tuple(dict.fromkeys(excluded)), filters, asked)
 
 
 def telling(terms: Sequence[Term]) -> Sequence[Term]:

@@ -45,36 +45,49 @@ class ScopedKnowledge:
         kind: NoteKind | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
+        same_language: bool = False,
+        minimum: float | None = None,
     ) -> SearchHits:
         """The notes that answer `query`, best first; empty when nothing does.
 
         `mode` is `keyword`, `vector` or `hybrid`; where vectors cannot be asked, words are, and `degraded` of the
-        answer says why. `limit` is 1..1000 (default: PKM_MAX_RESULTS). Query syntax: docs/guide.md.
+        answer says why. `limit` is 1..1000 (default: PKM_MAX_RESULTS). `same_language` leaves out notes in Japanese
+        unless the query is, and all others if it is. `minimum` is the least cosine similarity of a hit found by meaning
+        (-1..1). Query syntax: docs/guide.md.
 
         Raises:
-            UsageError: an unknown mode or limit, a date that is none (QueryError).
+            UsageError: an unknown mode, limit or minimum, a date that is none (QueryError).
         """
         if mode not in MODES:
             raise UsageError(f'mode "{mode}" is not known: the modes are {", ".join(MODES)}')
-        wanted = self._base.settings.max_results if limit is None else limit
-        if not 1 <= wanted <= 1000:
-            raise UsageError(f"limit {wanted} is out of range: 1 to 1000")
+        if minimum is not None and (mode == "keyword" or not -1 <= minimum <= 1):
+            raise UsageError(f"minimum {minimum} is not possible: it is a cosine, -1 to 1, which words alone have not")
+        wanted = self._most(limit)
         timezone = ZoneInfo(self._base.settings.timezone)
-        parsed = parse_query(query, timezone, tags=tags, source=source, kind=kind, after=after, before=before)
+        parsed = parse_query(
+            query,
+            timezone,
+            tags=tags,
+            source=source,
+            kind=kind,
+            after=after,
+            before=before,
+            same_language=same_language,
+        )
         with self._base.verb() as catalog, catalog.read() as connection:
             if mode == "keyword" or not parsed.text.strip():
                 return SearchHits(keyword_search(connection, parsed, self._scope, wanted))
-            return self._base.meaning.search(connection, parsed, self._scope, wanted, mode)
+            return self._base.meaning.search(connection, parsed, self._scope, wanted, mode, minimum)
 
     def related(self, wanted: str, *, limit: int | None = None) -> SearchHits:
         """The notes whose meaning is nearest to that of a note (id, path or name).
 
         Raises:
-            NotFoundError, UsageError: as `note`.
+            NotFoundError, UsageError: as `note`. UsageError: the limit is out of range.
         """
+        most = self._most(limit)
         note = self.note(wanted)
         with self._base.verb() as catalog, catalog.read() as connection:
-            most = limit or self._base.settings.max_results
             return self._base.meaning.related(connection, note.id, self._scope, most)
 
     def answer(self, question: str) -> Answer:
@@ -139,3 +152,9 @@ class ScopedKnowledge:
                 )
                 notes_sql.insert(connection, [(note_id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])])
             return self.note(note_id)
+
+    def _most(self, limit: int | None) -> int:
+        wanted = self._base.settings.max_results if limit is None else limit
+        if not 1 <= wanted <= 1000:
+            raise UsageError(f"limit {wanted} is out of range: 1 to 1000")
+        return wanted

@@ -124,7 +124,7 @@ class World:
         assert set(service.collections()) == {row.name for row in live.values()}
         for group, ids in truth.items():
             assert service.ids(live[group].name) == ids
-            assert service.finds_all(live[group].name, DIMS)
+            assert len(service.all_found(live[group].name, DIMS)) == service.count(live[group].name)
 
 
 def random_vectors(count: int, dims: int = DIMS, seed: int | None = None) -> Vectors:

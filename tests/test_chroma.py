@@ -47,7 +47,7 @@ def test_rows_are_added_found_and_deleted(connect: Callable[[], Store]) -> None:
     with ChromaDBService(connect()) as service:
         assert service.count(_NAME) == 2498
         assert service.ids(_NAME) == set(range(3, 2501))
-        assert service.finds_all(_NAME, 16)
+        assert len(service.all_found(_NAME, 16)) == service.count(_NAME)
         assert service.lost_canaries(_NAME, {7: rows[7], 1: rows[1]}) == [1]
         assert service.collections() == {_NAME: {"dims": 16, "model_key": "m", "language_group": "other", "epoch": "e"}}
         service.drop(_NAME)

@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chroma_server import ChromaServer
 from index_world import DIMS, MODEL, PREFIX, World, random_vectors
 
 from nescord.catalog import vectors as sql
+from nescord.embedding import Vectors
 from nescord.errors import ServiceUnavailableError
 from nescord.index import drain
 from nescord.index.chroma import ChromaDBService
@@ -116,6 +118,24 @@ def test_what_a_killed_rebuild_left_goes(world: World) -> None:
         service.ensure_collection(name, DIMS, model_key=MODEL, language_group="other", epoch=epoch)
         assert drain.drain(world.catalog, service, MODEL, prefix=PREFIX).rebuilt == ()
         world.assert_right(service)
+
+
+def test_near_duplicates_that_a_sound_graph_does_not_reach_are_no_damage(world: World) -> None:
+    numbers = np.random.default_rng(1)
+
+    def clustered(count: int) -> Vectors:
+        centres = numbers.normal(size=(60, DIMS))
+        rows = centres[numbers.integers(0, 60, count)] + 0.05 * numbers.normal(size=(count, DIMS))
+        return (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32)
+
+    vectors = np.concatenate([clustered(3000), np.repeat(clustered(3), 400, axis=0), clustered(1500)])
+    world.add(len(vectors), vectors=vectors)
+    world.drain()
+    assert world.drain().found == ()
+    with world.open() as service:
+        (name,) = [name for name in service.collections() if service.count(name)]
+        # Else this test shows nothing.
+        assert len(service.all_found(name, DIMS)) < service.count(name) == len(vectors)
 
 
 def test_the_log_is_trimmed_to_what_somebody_still_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,21 @@
-"""The golden queries over the sample vault: keyword search must not get worse than it is."""
+"""The golden queries over the sample vault: search must not get worse than it is (docs/measured/golden.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import golden
+import pytest
+
+from benchmarks import fusion, golden
+from benchmarks.fusion import DEFAULT, Sample, Variant
 from tests.vaults import SAMPLE, contents, open_base
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    with Sample(tmp_path_factory.mktemp("sample") / "kb") as sample:
+        yield sample
 
 
 def test_keyword_search_answers_the_golden_queries_as_measured(tmp_path: Path) -> None:
@@ -43,3 +53,38 @@ def test_the_figures_are_what_their_names_say() -> None:
     assert golden.reciprocal_rank([*"abcdefghij", "k"], ["k"]) == 0
     figure = golden.bootstrap([0.0, 1.0] * 50)
     assert figure.low < 0.5 < figure.high
+
+
+@pytest.mark.parametrize("split", fusion.SPLITS)
+def test_hybrid_search_is_nowhere_more_than_one_query_behind_the_better_mode(sample: Sample, split: str) -> None:
+    lost = fusion.lost_to_the_better_mode(sample, DEFAULT, split)
+    print(split, lost)
+    assert set(lost) == {"ja", "en", "across"}
+    assert max(lost.values()) <= 1
+
+
+def test_the_default_is_the_only_fusion_of_its_weight_that_reaches_across_languages(sample: Sample) -> None:
+    for other in (Variant("hybrid", "rrf"), Variant("hybrid", "convex", DEFAULT.alpha)):
+        assert fusion.lost_to_the_better_mode(sample, other, "judge")["across"] > 1
+
+
+def test_search_by_meaning_and_by_both_answers_the_golden_queries_as_measured(sample: Sample) -> None:
+    # A little below what was measured, for machines that add numbers in another order.
+    vector = golden.evaluate(sample.search(Variant("vector")))
+    hybrid = golden.evaluate(sample.search(DEFAULT))
+    for name, figure in hybrid.items():
+        print(f"{name:28} {figure}")
+    for lang, by_vector, by_both in (("ja", 0.82, 0.76), ("en", 0.79, 0.76)):
+        assert vector[f"{lang} cross: MRR@10"].mean >= by_vector
+        assert hybrid[f"{lang} cross: MRR@10"].mean >= by_both
+        assert hybrid[f"{lang} keyword: recall@5"].mean == 1
+        assert hybrid[f"{lang} keyword: MRR@10"].mean >= 0.88
+        assert hybrid[f"{lang} paraphrase: MRR@10"].mean >= 0.56
+
+
+def test_queries_that_nothing_answers_are_marked_weak_as_measured(sample: Sample) -> None:
+    rates = fusion.weak_rates(sample, None)
+    print(rates)
+    # The aim of 0.9 at 0.03 is out of this model's reach: docs/measured/golden.md says why.
+    assert rates.caught >= 0.75
+    assert rates.lost <= 0.2

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 from nescord import KnowledgeManager, Settings
+from nescord.embedding import Embedder
+from nescord.embedding.service import EmbeddingService
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE = REPOSITORY / "data" / "sample"
@@ -28,9 +30,15 @@ def write_notes(root: Path, notes: dict[str, str]) -> None:
         os.utime(file, (past, past))
 
 
-def open_base(folder: Path, **settings: object) -> KnowledgeManager:
-    """The knowledge base in `folder`, begun if need be; without a model unless one is named, which takes a second."""
-    return KnowledgeManager.open(Settings(**{"data_dir": folder, "embedding_provider": "none", **settings}))
+def open_base(folder: Path, *, embedder: Embedder | None = None, **settings: object) -> KnowledgeManager:
+    """The knowledge base in `folder`, begun if need be; without a model unless one is named, which takes a second.
+
+    `embedder` is a model of the test's own, in place of what the settings name.
+    """
+    km = KnowledgeManager.open(Settings(**{"data_dir": folder, "embedding_provider": "none", **settings}))
+    if embedder is not None:
+        km._base.meaning.service = EmbeddingService(embedder)
+    return km
 
 
 def contents(root: Path) -> dict[str, tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""SQL of keyword search: rank chunks by bm25, with every filter and space applied before the ranking is final."""
+"""SQL of search: rank chunks by bm25, with every filter and space applied before any ranking is final."""
 
 from __future__ import annotations
 
@@ -100,16 +100,17 @@ def allowed_chunks(
     return {chunk: (note, lang) for chunk, note, lang in rows}
 
 
-def every_allowed_chunk(connection: apsw.Connection, allowed: Filter, most: int) -> list[int]:
-    """All chunks that are allowed; [] when they are more than `most`, or everything is."""
+def every_allowed_chunk(connection: apsw.Connection, allowed: Filter, most: int) -> dict[int, tuple[int, str]] | None:
+    """All chunks that are allowed -> (their note, its language); None when they are more than `most`, or all are."""
     conditions, bindings = _conditions(allowed)
     if not conditions:
-        return []
-    rows: list[tuple[int]] = connection.execute(
-        f"SELECT chunk.id FROM chunk JOIN note ON note.key = chunk.note WHERE 1 {_and(conditions)} LIMIT ?",
+        return None
+    rows: list[tuple[int, int, str]] = connection.execute(
+        "SELECT chunk.id, chunk.note, note.lang FROM chunk JOIN note ON note.key = chunk.note "
+        f"WHERE 1 {_and(conditions)} LIMIT ?",
         (*bindings, most + 1),
-    ).fetchall()  # type: ignore[assignment]  # one column
-    return [chunk for (chunk,) in rows] if len(rows) <= most else []
+    ).fetchall()  # type: ignore[assignment]  # three columns
+    return {chunk: (note, lang) for chunk, note, lang in rows} if len(rows) <= most else None
 
 
 def listed(connection: apsw.Connection, allowed: Filter, limit: int) -> list[FoundChunk]:
@@ -196,4 +197,7 @@ def _conditions(allowed: Filter) -> tuple[list[str], list[apsw.SQLiteValue]]:
     if filters.before:
         conditions.append("note.created_at < ?")
         bindings.append(filters.before)
+    if filters.language_group:
+        conditions.append("(note.lang = 'ja') = ?")
+        bindings.append(filters.language_group == "ja")
     return conditions, bindings

@@ -7,6 +7,7 @@ matrix is read whole only once, or when it belongs to another life of the knowle
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 
 import apsw
@@ -17,6 +18,19 @@ from nescord.catalog import vectors as sql
 from nescord.catalog.vectors import LANGUAGE_GROUPS
 from nescord.embedding import Vectors
 from nescord.index import VectorHit
+
+# Rows of the log; a reader is rarely more than a few behind another.
+_REMEMBERED = 5_000
+
+
+# A matrix product strays by less than this with the place of a row in the matrix.
+_ROUGH = 1e-5
+
+
+def _cosines(rows: Vectors, vector: Vectors) -> Vectors:
+    """Row by row: equal rows have equal scores, wherever they stand, which a matrix product does not promise."""
+    scores: Vectors = np.einsum("ij,j->i", rows, vector)
+    return scores
 
 
 class _Matrix:
@@ -52,15 +66,21 @@ class _Matrix:
         """The `k` nearest (chunk, cosine), best first; ties by chunk."""
         if not self.count:
             return []
-        scores = self.rows[: self.count] @ vector
-        best = np.argpartition(scores, -k)[-k:] if k < self.count else np.arange(self.count)
-        order = best[np.lexsort((self.chunks[best], -scores[best]))]
-        return list(zip(self.chunks[order].tolist(), scores[order].tolist(), strict=True))
+        best = np.arange(self.count)
+        if k < self.count:
+            rough = self.rows[: self.count] @ vector
+            # All that may be as near as the k-th: which of equals come first is decided by chunk, not by place.
+            best = np.flatnonzero(rough >= np.partition(rough, -k)[-k] - _ROUGH)
+        scores = _cosines(self.rows[best], vector)
+        order = np.lexsort((self.chunks[best], -scores))[:k]
+        return list(zip(self.chunks[best][order].tolist(), scores[order].tolist(), strict=True))
 
     def scores(self, vector: Vectors, chunks: Sequence[int]) -> dict[int, float]:
         """The cosine of those of the chunks that are here."""
         places = [(chunk, self._places[chunk]) for chunk in chunks if chunk in self._places]
-        found: Vectors = self.rows[[place for _, place in places]] @ vector if places else np.empty(0, np.float32)
+        if not places:
+            return {}
+        found = _cosines(self.rows[[place for _, place in places]], vector)
         return {chunk: float(score) for (chunk, _), score in zip(places, found, strict=True)}
 
     def vectors(self, chunks: Sequence[int]) -> list[Vectors]:
@@ -83,6 +103,8 @@ class ExactIndex:
         self._model = model
         self._epoch = ""
         self._seq = 0
+        # The last rows of the log that were followed, for a reader whose snapshot is older than the matrix.
+        self._followed: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._matrices: dict[str, _Matrix] = {}
         self._lock = threading.Lock()
 
@@ -128,14 +150,12 @@ class ExactIndex:
         epoch, last = sql.epoch(connection), sql.last_seq(connection)
         if epoch == self._epoch and last == self._seq:
             return
-        behind = last - self._seq
-        size = sum(matrix.count for matrix in self._matrices.values())
-        if epoch != self._epoch or self._seq < sql.first_seq(connection) - 1 or behind < 0 or behind > size + 1000:
+        changed = self._changed(connection, last) if epoch == self._epoch else None
+        if changed is None:
             self._load(connection)
         else:
-            changed = list({chunk for _, chunk in sql.log_after(connection, self._seq, None, -1)})
             for group in LANGUAGE_GROUPS:
-                matrix = self._matrices.setdefault(group, _Matrix())
+                matrix = self._matrices[group]
                 present = sql.vectors_of(connection, self._model, group, changed)
                 for chunk in changed:
                     if chunk in present:
@@ -144,7 +164,27 @@ class ExactIndex:
                         matrix.take_out(chunk)
         self._epoch, self._seq = epoch, last
 
+    def _changed(self, connection: apsw.Connection, last: int) -> list[int] | None:
+        """The chunks that differ between the matrix and the snapshot of `connection`; None: too many, or unknown."""
+        if last < self._seq:
+            # Another thread has followed further than this snapshot reaches. What it changed is looked at again from
+            # here; reading everything would hold up every search while notes are being stored.
+            if not self._followed or self._followed[0][0] > last + 1:
+                return None
+            return list({chunk for seq, chunk in self._followed if seq > last})
+        size = sum(matrix.count for matrix in self._matrices.values())
+        if self._seq < sql.first_seq(connection) - 1 or last - self._seq > size + 1000:
+            return None
+        rows = sql.log_after(connection, self._seq, None, -1)
+        while self._followed and self._followed[-1][0] > self._seq:
+            self._followed.pop()
+        self._followed.extend(rows)
+        return list({chunk for _, chunk in rows})
+
     def _load(self, connection: apsw.Connection) -> None:
-        self._matrices = {group: _Matrix() for group in LANGUAGE_GROUPS}
+        matrices = {group: _Matrix() for group in LANGUAGE_GROUPS}
         for chunk, group, vector in sql.all_vectors(connection, self._model, None):
-            self._matrices[group].put(chunk, vector)
+            matrices[group].put(chunk, vector)
+        self._followed.clear()
+        # Only now: half a matrix that is taken for a whole one would never be completed.
+        self._matrices = matrices

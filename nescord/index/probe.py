@@ -67,7 +67,8 @@ def _look(folder: Path) -> str:
             if not rows or not isinstance(dims, int):
                 continue
             found, _ = store.query(name, np.full(dims, dims**-0.5, dtype=np.float32), rows)
-            if len(found) != rows:
+            # A sound graph may not reach a few; whether these are lost, the comparison with SQLite will tell.
+            if len(found) < rows * 0.9:
                 return f"collection {name} counts {rows} rows but finds {len(found)}"
         store.close()
     except NescordError as error:
