@@ -111,8 +111,6 @@ def _mending(catalog: Catalog, service: ChromaDBService, work: Callable[[], Drai
             _forget_collections(catalog)
             found.append(str(error))
             service.damage = ""
-            # What is built anew cannot have lost anything: rows that its graph does not lead to are no damage.
-            service.is_in_doubt = False
         else:
             service.is_in_doubt = False
             return replace(report, found=(*found, *report.found))
@@ -245,7 +243,8 @@ class _Follower:
                 last = max(applied, sql.last_seq(connection))
                 has_written = is_new or self._report != before
                 if has_written or self._service.is_in_doubt:
-                    compare(connection, self._service, collection, is_thorough=is_new or self._service.is_in_doubt)
+                    is_thorough = is_new or self._service.is_in_doubt
+                    compare(connection, self._service, collection, is_thorough=is_thorough, is_new=is_new)
             if last > collection.applied_seq:
                 self._set_applied(collection, last)
             return
@@ -299,12 +298,17 @@ class _Follower:
 
 
 def compare(
-    connection: apsw.Connection, service: ChromaDBService, collection: Collection, *, is_thorough: bool
+    connection: apsw.Connection,
+    service: ChromaDBService,
+    collection: Collection,
+    *,
+    is_thorough: bool,
+    is_new: bool = False,
 ) -> None:
     """Ask Chroma itself whether it holds what SQLite holds. Only right while nothing of the log is left to tell.
 
     Counts that agree, and sampled ids that are all known, leave no room for a lost row. `is_thorough` compares every
-    id and asks for all rows at once.
+    id and, unless the collection `is_new`, asks for all rows at once.
 
     Raises:
         DamagedIndexError: it does not.
@@ -330,6 +334,8 @@ def compare(
         ids = {chunk for chunk, _, _ in sql.all_vectors(connection, collection.model, group)}
         if service.ids(name) != ids:
             raise DamagedIndexError(f"collection {name} holds other chunks than the notes have")
+        if is_new:
+            return  # what its graph does not lead to was never reachable, and cannot have been lost
         missed = sorted(ids - service.all_found(name, len(next(iter(stored.values()))) // 4))
         lost = missed if len(missed) > len(ids) * _MOST_MISSED else _unfindable(connection, service, collection, missed)
         if len(lost) > len(ids) * _UNREACHABLE:
