@@ -91,6 +91,28 @@ def test_what_hardly_answers_is_marked_and_said(base: Path) -> None:
     assert good.err == ""
 
 
+@pytest.mark.usefixtures("with_model")
+def test_weak_hits_below_a_good_one_are_counted_and_shown_on_demand(base: Path) -> None:
+    plain = nescord("--data-dir", base, "search", "drying plums in the sun")
+    every = nescord("--data-dir", base, "search", "--weak", "drying plums in the sun")
+    assert "(weak)" not in plain.out
+    hidden = len(re.findall(r"^\S.* \(weak\)$", every.out, re.MULTILINE))
+    assert hidden > 0
+    assert plain.err == f"{hidden} more that hardly answer this: --weak shows them\n"
+
+
+@pytest.mark.usefixtures("with_model")
+def test_the_language_and_the_nearness_of_hits_can_be_asked_for(base: Path) -> None:
+    asked = ("--data-dir", base, "search", "drying plums in the sun", "--json")
+    everything = nescord(*asked).document
+    same = nescord(*asked, "--same-language").document
+    near = nescord(*asked, "--minimum", "0.4").document
+    assert {hit["lang"] for hit in same} & {"ja"} == set()
+    assert {hit["lang"] for hit in everything} & {"ja"} == {"ja"}
+    assert near == [hit for hit in everything if hit["vector_score"] >= 0.4]
+    assert nescord(*asked, "--minimum", "2").code == 2
+
+
 def test_without_a_model_words_are_asked_and_it_is_said(base: Path) -> None:
     found = nescord("--data-dir", base, "search", "plums", "--json")
     assert [hit["path"] for hit in found.document] == ["plums.md"]

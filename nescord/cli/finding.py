@@ -49,6 +49,12 @@ def search(
         typer.Option(metavar="DATE", help="Only notes written from then on: 2026, 2026-11, 2026-11-24, today."),
     ] = None,
     before: Annotated[str | None, typer.Option(metavar="DATE", help="Only notes written before that date.")] = None,
+    same_language: Annotated[
+        bool, typer.Option("--same-language", help="Only notes in the language of the question (Japanese or not).")
+    ] = False,
+    minimum: Annotated[
+        float | None, typer.Option(metavar="COSINE", help="Only notes at least so near in meaning: -1 to 1.")
+    ] = None,
     weak: Annotated[bool, typer.Option("--weak", help="Show hits that are hardly an answer below good ones.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -63,7 +69,16 @@ def search(
         raise UsageError("nothing to search for: give words, or a filter such as --tag")
     with call.open(vector=vector) as knowledge:
         hits = knowledge.search(
-            text, mode=mode, limit=limit, tags=tag or (), source=source, kind=kind, after=after, before=before
+            text,
+            mode=mode,
+            limit=limit,
+            tags=tag or (),
+            source=source,
+            kind=kind,
+            after=after,
+            before=before,
+            same_language=same_language,
+            minimum=minimum,
         )
     say_degraded(hits.degraded)
     if hits and all(hit.weak for hit in hits):
