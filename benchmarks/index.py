@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from nescord.index.exact import ExactIndex
 
 from benchmarks.measure import best_of, clock
 from nescord.catalog import vectors as sql
@@ -25,6 +24,7 @@ from nescord.home import DataFolder
 from nescord.index import drain
 from nescord.index.chroma import BATCH
 from nescord.index.door import ChromaIndex
+from nescord.index.exact import ExactIndex
 from nescord.index.service import open_service
 from nescord.index.store import HNSW
 from nescord.locks import Locks

@@ -24,7 +24,7 @@ from nescord import KnowledgeManager, Settings
 
 def one_shot_search(data_dir: Path, query: str) -> tuple[float, float]:
     """Wall and CPU seconds of `nescord search` from a cold shell, the median of five."""
-    command = [sys.executable, "-m", "nescord.cli", "--data-dir", str(data_dir), "search", query]
+    command = [sys.executable, "-m", "nescord.cli", "--data-dir", str(data_dir), "search", "--mode", "keyword", query]
     runs = []
     for _ in range(5):
         begun, before = time.perf_counter(), os.times()
@@ -53,7 +53,7 @@ def measure(notes: int, seed: int) -> list[tuple[str, str]]:
         wall, cpu = one_shot_search(scratch / "ours", sample_queries(large, 1, seed, "ja")[0])
         rows.append(("`nescord search` from a cold shell, wall s", f"{wall:.2f}"))
         rows.append(("`nescord search` from a cold shell, CPU s", f"{cpu:.2f}"))
-        with KnowledgeManager.open(Settings(data_dir=scratch / "sample")) as km:
+        with KnowledgeManager.open(Settings(data_dir=scratch / "sample", embedding_provider="none")) as km:
             km.ingest(golden.SAMPLE / "vault")
             found = golden.evaluate(lambda query: [hit.path for hit in km.search(query, limit=10)])
         rows += [(f"golden, {name}", str(figure)) for name, figure in found.items()]
