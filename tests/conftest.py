@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,10 @@ hypothesis.configuration.set_hypothesis_home_dir(_home)
 for _name in list(os.environ):
     if (_name.startswith(_OURS) and _name != _SWITCH) or _name in _OURS_BY_NAME:
         del os.environ[_name]
+
+# A shell that starts the tests in its background lets them ignore Ctrl-C, and so would all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Loading the model takes a second, and a test of something else has no use for it: whoever wants it names it.
 os.environ["NESCORD_EMBEDDING_PROVIDER"] = "none"
