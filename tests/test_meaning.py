@@ -27,7 +27,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeManager
     ("query", "path"),
     [
         ("自転車のチェーン交換の目安", "HowTo/Bike chain.md"),
-        ("how to keep plums", "レシピ/梅干し2025.md"),
+        ("how much New Year's money for the kids", "家族/お年玉と贈答.md"),
     ],
 )
 @pytest.mark.parametrize("mode", ["vector", "hybrid"])

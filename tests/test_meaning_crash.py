@@ -33,13 +33,15 @@ def start(data: Path, vault: Path, log: Path, verb: str) -> subprocess.Popen[str
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
 
 
-def finish(data: Path, vault: Path, log: Path) -> dict[str, object]:
-    """A run that is left alone; what it says."""
+def finish(data: Path, vault: Path, log: Path) -> tuple[dict[str, object], float]:
+    """A run that is left alone: what it says, and how long it was at work, in seconds."""
     with start(data, vault, log, "ingest") as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+        begun = time.perf_counter()
         out, _ = worker.communicate(timeout=120)
     assert worker.returncode == 0
-    said: dict[str, object] = json.loads(out.splitlines()[-1])
-    return said
+    return json.loads(out.splitlines()[-1]), time.perf_counter() - begun
 
 
 def assert_whole(data: Path) -> None:
@@ -78,17 +80,19 @@ def test_kill_9_during_embed_drain_and_rebuild_loses_and_doubles_nothing(tmp_pat
     data, vault, log = tmp_path / "kb", tmp_path / "vault", tmp_path / "embedded"
     vaults.generate(vault, 100, seed=rng.randrange(1000))
     landed, broken = 0, 0
-    said = finish(data, vault, log)
+    finish(data, vault, log)
+    vaults.edit(vault, 0.3, seed=rng.randrange(10**6))
+    _, work = finish(data, vault, log)
     for number in range(1, _KILLS + 1):
         vaults.edit(vault, 0.3, seed=rng.randrange(10**6))
         with start(data, vault, log, rng.choice(("ingest", "ingest", "rebuild"))) as worker:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "ready\n"
-            time.sleep(rng.random() * 1.3)
+            time.sleep(rng.random() * 0.9 * work)
             worker.send_signal(signal.SIGKILL)
             landed += worker.stdout.read() == ""
         if number % _CHECKED_EVERY == 0 or number == _KILLS:
-            said = finish(data, vault, log)
+            said, _ = finish(data, vault, log)
             broken += bool(said["found"])
             assert said["pending"] == 0
             assert_whole(data)
