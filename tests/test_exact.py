@@ -123,7 +123,8 @@ def test_a_reader_whose_snapshot_is_older_sees_its_own_state_without_a_whole_rea
             with whole_reads(older) as reads:
                 hits = index.query(older, QUERY, 1000)
                 assert reads == []
-            assert [(hit.chunk, hit.language_group) for hit in hits] == before
+            # Which state it is, not the order of two that differ in the last bit.
+            assert sorted((hit.chunk, hit.language_group) for hit in hits) == sorted(before)
         assert_right(world, index, k=1000)
 
 
