@@ -60,7 +60,9 @@ class World:
     def add(self, count: int, *, group: str = "other", vectors: Vectors | None = None) -> list[int]:
         """New chunks with vectors, as T1 and T2 would."""
         if vectors is None:
-            vectors = random_vectors(count)
+            with self.catalog.read() as connection:
+                # Random, yet the same in every run: which of two is nearer must not hang on their last bits.
+                vectors = random_vectors(count, seed=sql.last_seq(connection))
         ids = []
         with self.catalog.write() as connection:
             for vector in vectors:

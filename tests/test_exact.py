@@ -33,7 +33,7 @@ def brute_force(connection: apsw.Connection, model: int, vector: Vectors, k: int
     found = []
     for group in sql.LANGUAGE_GROUPS:
         rows = [
-            (-round(float(np.frombuffer(blob, "<f4") @ vector), 5), chunk)
+            (-float(np.frombuffer(blob, "<f4").astype(np.float64) @ vector.astype(np.float64)), chunk)
             for chunk, _, blob in sql.all_vectors(connection, model, group)
         ]
         found += [(chunk, group) for _, chunk in sorted(rows)[:k]]
