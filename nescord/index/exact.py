@@ -106,6 +106,7 @@ class ExactIndex:
         # The last rows of the log that were followed, for a reader whose snapshot is older than the matrix.
         self._followed: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._matrices: dict[str, _Matrix] = {}
+        self._sampled: dict[str, tuple[tuple[object, ...], Vectors]] = {}
         self._lock = threading.Lock()
 
     def query(self, connection: apsw.Connection, vector: Vectors, k: int) -> list[VectorHit]:
@@ -138,13 +139,15 @@ class ExactIndex:
         """A fixed sample of at most `size` stored vectors of a language group, (n, dims)."""
         with self._lock:
             self._refresh(connection)
-            matrix = self._matrices.get(group, _Matrix())
-            if matrix.count <= size:
-                return matrix.rows[: matrix.count].copy()
-            # Evenly over the chunks by id, whatever their places in the matrix.
-            order = np.argsort(matrix.chunks[: matrix.count])
-            sampled: Vectors = matrix.rows[order[np.linspace(0, matrix.count - 1, size).astype(int)]]
-            return sampled
+            key = (self._epoch, self._seq, group, size)
+            if self._sampled.get(group, ((), None))[0] != key:
+                matrix = self._matrices.get(group, _Matrix())
+                # Evenly over the chunks by id, whatever their places in the matrix.
+                order = np.argsort(matrix.chunks[: matrix.count])
+                if matrix.count > size:
+                    order = order[np.linspace(0, matrix.count - 1, size).astype(int)]
+                self._sampled[group] = (key, matrix.rows[order])
+            return self._sampled[group][1]
 
     def _refresh(self, connection: apsw.Connection) -> None:
         epoch, last = sql.epoch(connection), sql.last_seq(connection)
