@@ -11,10 +11,10 @@ Prefect's TerminationSignal).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 from prefect import flow, task, unmapped
 from prefect.artifacts import create_table_artifact
@@ -55,6 +55,7 @@ _SUMMARY = (
 )
 Summary = dict[str, str | int | float | list[str]]
 Row = dict[str, str]
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -63,29 +64,27 @@ def can_pass(task: Task[..., object], task_run: TaskRun, state: State[object]) -
     return isinstance(state.data, _CAN_PASS)
 
 
-@task(
-    name="scan",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
-    retry_jitter_factor=_JITTER,
-    retry_condition_fn=can_pass,
-)
+def retried(function: Callable[P, T]) -> Task[P, T]:
+    """A task of that name that is tried again where that may help."""
+    make: Callable[[Callable[P, T]], Task[P, T]] = task(
+        name=function.__name__,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=_RETRIES,
+        retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
+        retry_jitter_factor=_JITTER,
+        retry_condition_fn=can_pass,
+    )
+    return make(function)
+
+
+@retried
 def scan(knowledge: KnowledgeManager, vault: str | None) -> IngestPlan:
     """Walk the vault and compare it with what is stored."""
     return knowledge.plan(vault)
 
 
-@task(
-    name="commit",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
-    retry_jitter_factor=_JITTER,
-    retry_condition_fn=can_pass,
-)
+@retried
 def commit(knowledge: KnowledgeManager, found: IngestPlan, options: IngestOptions) -> IngestReport:
     """Store what the scan found, batch by batch. After a retry what was committed before counts as unchanged."""
     return knowledge.commit(found, options)
@@ -98,15 +97,7 @@ def embed(work: PendingWork, batch: list[PendingText]) -> list[Answer]:
     return work.embed_batch(batch)
 
 
-@task(
-    name="drain",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
-    retry_jitter_factor=_JITTER,
-    retry_condition_fn=can_pass,
-)
+@retried
 def drain(knowledge: KnowledgeManager) -> MeaningReport:
     """Tell Chroma what changed, and compare it with the database."""
     return knowledge.drain()

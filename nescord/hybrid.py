@@ -20,7 +20,7 @@ from nescord.embedding import Vectors
 from nescord.fusion import Fusion, Scores, fused, standardised
 from nescord.index import VectorIndex
 from nescord.index.exact import ExactIndex
-from nescord.language import detect
+from nescord.language import detect, language_group
 from nescord.notes import Scope
 from nescord.query import Filters, Query, by_parts, telling
 
@@ -74,9 +74,11 @@ def hybrid_candidates(
     """
     width = max(50, 5 * limit)
     allowed = Filter(query, scope, required=[term for term in query.terms if term.is_required])
-    words, says_all = _by_words(connection, query, allowed, width)
+    whole = _whole(connection, query, allowed, width)
+    says_all = {chunk.note for chunk in whole}
+    words = {} if fusion is None else {chunk.note: chunk for chunk in _partly(connection, query, allowed, width, whole)}
     found = _near(connection, index, exact, vector, allowed, width, limit)
-    if fusion is not None:
+    if words:
         found |= search_sql.allowed_chunks(connection, allowed, [chunk.id for chunk in words.values()])
     cosines = exact.scores(connection, vector, list(found))
     best: dict[int, tuple[float, int, str]] = {}
@@ -96,17 +98,17 @@ def hybrid_candidates(
     if fusion is None:
         scores = z
     else:
-        is_japanese = detect(query.text) == "ja"
-        same = np.array([(lang == "ja") == is_japanese for lang in langs])
-        whole = np.array([note in says_all for note in keys])
-        scores = fused(fusion, keyword, whole, cosine, z, alpha, same)
+        asked_in = language_group(detect(query.text))
+        same = np.array([language_group(lang) == asked_in for lang in langs])
+        says = np.array([note in says_all for note in keys])
+        scores = fused(fusion, keyword, says, cosine, z, alpha, same)
     candidates = [
         Candidate(
             note=note,
             # A note that its words put here is shown where they stand.
-            chunk=words[note].id if fusion is not None and note in words else best[note][1],
+            chunk=words[note].id if note in words else best[note][1],
             score=float(scores[at]),
-            keyword=float(keyword[at]) if fusion is not None else 0.0,
+            keyword=float(keyword[at]),
             cosine=float(cosine[at]) if cosine[at] > _NO_VECTOR else 0.0,
             z=float(z[at]),
             says_all=note in says_all,
@@ -131,21 +133,25 @@ def related_candidates(
     return [candidate for candidate in found if candidate.note != key][:limit]
 
 
-def _by_words(
-    connection: apsw.Connection, query: Query, allowed: Filter, width: int
-) -> tuple[dict[int, FoundChunk], set[int]]:
-    """The best chunk of each of the best notes that hold any part of the query, and the notes that hold all of it."""
+def _whole(connection: apsw.Connection, query: Query, allowed: Filter, width: int) -> list[FoundChunk]:
+    """The best chunk of each of the best notes that hold every word of the query."""
     if not query.terms:
-        return {}, set()
+        return []
     wanted = telling(query.terms)
     everything = " AND ".join(term.match for term in wanted)
     checked = replace(allowed, checks=[term.recheck for term in wanted if term.recheck])
-    whole = search_sql.best_chunks(connection, everything, checked, width)
+    return search_sql.best_chunks(connection, everything, checked, width)
+
+
+def _partly(
+    connection: apsw.Connection, query: Query, allowed: Filter, width: int, whole: list[FoundChunk]
+) -> list[FoundChunk]:
+    """The best chunk of each of the best notes that hold any part of the query."""
+    wanted = telling(query.terms)
     # A single word, or up to three CJK characters, are found as they are or not at all, as in search by words.
-    some = search_sql.best_chunks(connection, by_parts(wanted), allowed, width)
-    if len(wanted) == 1 and not wanted[0].parts:
-        some = whole
-    return {chunk.note: chunk for chunk in some}, {chunk.note for chunk in whole}
+    if not wanted or (len(wanted) == 1 and not wanted[0].parts):
+        return whole
+    return search_sql.best_chunks(connection, by_parts(wanted), allowed, width)
 
 
 def _near(
@@ -185,10 +191,10 @@ def _by_score(scored: Mapping[int, float]) -> list[int]:
 def _best_of_each_group(ordered: Mapping[int, tuple[int, str]], width: int, limit: int) -> dict[int, tuple[int, str]]:
     # Each group apart: cosines across languages are lower, and are compared only when they are standardised.
     kept: dict[int, tuple[int, str]] = {}
-    counts: Counter[bool] = Counter()
-    notes: dict[bool, set[int]] = {True: set(), False: set()}
+    counts: Counter[str] = Counter()
+    notes: dict[str, set[int]] = {group: set() for group in LANGUAGE_GROUPS}
     for chunk, (note, lang) in ordered.items():
-        group = lang == "ja"
+        group = language_group(lang)
         if counts[group] < width or len(notes[group]) < limit:
             kept[chunk] = (note, lang)
             counts[group] += 1
@@ -206,7 +212,7 @@ def _standardised(
         sample = rows @ vector if len(rows) else np.zeros(0)
         # A handful of notes has no distribution: the model's usual one stands in for it.
         statistics[group] = (float(sample.mean()), float(sample.std())) if len(sample) >= 20 else (0.1, 0.1)
-    groups = ["ja" if lang == "ja" else "other" for lang in langs]
+    groups = [language_group(lang) for lang in langs]
     mean = np.array([statistics[group][0] for group in groups])
     std = np.array([statistics[group][1] for group in groups])
     z = standardised(cosine, mean, std)

@@ -38,6 +38,11 @@ _COMMON_WORDS = {language: frozenset(words.split()) for language, words in _COMM
 _TELLING = (("de", "äöüß"), ("es", "ñ¿¡"), ("pt", "ãõ"), ("fr", "éèêçàœ"))
 
 
+def language_group(lang: str) -> str:
+    """`ja` or `other`: vectors of Japanese texts and of all others are searched and compared apart."""
+    return "ja" if lang == "ja" else "other"
+
+
 def detect(text: str) -> str:
     """ISO 639-1 code of the text's main language: ja, zh, ko, en, de, …; "und" if it holds no letters."""
     sample = text[:_SAMPLE]

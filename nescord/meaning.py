@@ -84,9 +84,7 @@ class Meaning:
         """Embed what is pending and tell Chroma what changed. The caller holds ingest.lock."""
         try:
             embedded = embed_pending(catalog, self.service, stop=stop, progress=progress)
-        except EmbeddingError as error:
-            return MeaningReport(degraded=(f"vector: {error}",))
-        except ServiceUnavailableError as error:
+        except (EmbeddingError, ServiceUnavailableError) as error:
             return MeaningReport(degraded=(f"vector: {error}",))
         return replace(self.drain(catalog), embedded=embedded.embedded, refused=embedded.refused)
 

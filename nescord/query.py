@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from nescord.errors import QueryError
 from nescord.frontmatter import fold_tag
-from nescord.language import detect
+from nescord.language import detect, language_group
 from nescord.times import utc_text
 from nescord.words import STOP_WORDS, bigrams, has_hiragana, is_hiragana, normalise, pieces
 
@@ -118,7 +118,7 @@ def parse_query(
             plain += [] if minus else [value]
             (excluded if minus else terms).extend(term for term in found if term is not None)
     asked = " ".join(plain)
-    group = ("ja" if detect(asked) == "ja" else "other") if same_language and asked else ""
+    group = language_group(detect(asked)) if same_language and asked else ""
     filters = Filters(
         tuple(dict.fromkeys(wanted_tags)),
         tuple(dict.fromkeys(without_tags)),

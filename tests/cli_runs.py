@@ -18,6 +18,14 @@ from nescord.cli import run
 
 NESCORD = (sys.executable, "-m", "nescord.cli")
 
+HOSTILE = "# Title \x1b[31mred\x1b[0m\n\nhostile [bold]markup[/bold] [link=x]y\x1b]52;c;aGk=\x07 \x9b2J :smile: end\r\n"
+NOTES = {
+    "珈琲.md": "# 珈琲の淹れ方\n\n湯は九十度。粉は二十グラム。 #coffee\n",
+    "Kitchen/Tea.md": "---\ntags: [tea]\n---\n# Tea\n\nGreen tea likes seventy degrees. [[珈琲]] [[Nowhere]]\n",
+    "Kitchen/Scales.md": "# Scales\n\nTwenty grams of coffee, weighed; tea by the spoon.\n",
+    "hostile.md": HOSTILE,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -90,3 +98,11 @@ def write_notes(folder: Path, notes: Mapping[str, str]) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="")
     return folder
+
+
+def ingested(folder: Path) -> Path:
+    """The data folder of a knowledge base with NOTES from a vault named "vault"."""
+    write_notes(folder / "vault", NOTES)
+    done = nescord("--data-dir", folder / "state", "ingest", folder / "vault")
+    assert done.code == 0, done.err
+    return folder / "state"

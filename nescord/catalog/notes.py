@@ -14,6 +14,7 @@ from itertools import count
 import apsw
 
 from nescord.catalog import fulltext
+from nescord.language import language_group
 from nescord.notes import Chunk, Note, ResolvedLink, Scope, TrashedNote
 from nescord.sources.vault import Fingerprint, KnownFile
 from nescord.words import index_text
@@ -48,8 +49,8 @@ class DraftNote:
 
     @property
     def language_group(self) -> str:
-        """Vectors of Japanese texts and of all others are searched apart (docs/architecture.md)."""
-        return "ja" if self.lang == "ja" else "other"
+        """Which vectors its own are searched with."""
+        return language_group(self.lang)
 
     def index_title(self) -> str:
         return fulltext.index_title(self.title, self.aliases)
