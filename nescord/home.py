@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from nescord import durable
 from nescord.errors import NescordError, NoKnowledgeBaseError, SettingsError, UsageError
 from nescord.locks import LockName, Locks
 from nescord.settings import Settings, parse_sqlite_url
@@ -129,14 +129,14 @@ class DataFolder:
         """The identity comes first: a database without one would be nobody's. It is completed when there is one."""
         write_identity(self, identity)
         begin(self)
-        _sync_folder(self.database.parent)
+        durable.sync_folder(self.database.parent)
         write_identity(self, replace(identity, is_begun=True))
 
     @contextmanager
     def _beginning(self, settings: Settings) -> Iterator[None]:
         try:
-            _make_folder(self.path)
-            _make_folder(self.run)
+            durable.make_folder(self.path)
+            durable.make_folder(self.run)
             with Locks(self.run, timeout=settings.lock_timeout).exclusive(LockName.CATALOG):
                 # It would be finished by the next command, over whatever is begun here.
                 if self.restore_dir.exists():
@@ -222,22 +222,7 @@ def read_identity(folder: DataFolder) -> Identity:
 
 def write_identity(folder: DataFolder, identity: Identity) -> None:
     text = json.dumps(asdict(identity), ensure_ascii=False, indent=2) + "\n"
-    write_atomically(folder.identity_file, text.encode("utf-8"))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file holds all of `content` or what it held before, also after a power cut; readable by its owner only."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    durable.write_file(folder.identity_file, text.encode("utf-8"))
 
 
 def drop_privileges(data_dir: Path) -> None:
@@ -314,21 +299,3 @@ def _has_identity(state: Path) -> bool:
         return (state / _IDENTITY).exists()
     except OSError:  # a parent folder that we may not look into holds nothing of ours
         return False
-
-
-def _make_folder(path: Path) -> None:
-    """Make it and what is missing above it, private, and so that the names survive a power cut."""
-    if path.is_dir():
-        return
-    if path.parent != path:
-        _make_folder(path.parent)
-    path.mkdir(mode=0o700, exist_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -19,7 +19,6 @@ from nescord.home import (
     locate,
     read_identity,
     warnings_for,
-    write_atomically,
     write_identity,
 )
 from nescord.locks import LockName, Locks
@@ -318,38 +317,6 @@ def test_a_garbled_identity_is_said_with_the_mend(content: bytes) -> None:
     folder.identity_file.write_bytes(content)
     with pytest.raises(NescordError, match=r"identity\.json is damaged: move it away, then nescord init"):
         read_identity(folder)
-
-
-def test_a_file_written_atomically_is_old_or_new_after_kill_9() -> None:
-    path = Path("identity.json").absolute()
-    code = """
-import sys
-from pathlib import Path
-from nescord.home import write_atomically
-print("go", flush=True)
-while True:
-    for letter in (b"a", b"b"):
-        write_atomically(Path(sys.argv[1]), letter * 100_000)
-"""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    write_atomically(path, b"a" * 100_000)
-    for _ in range(5):
-        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, env=env) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            with pytest.raises(subprocess.TimeoutExpired):
-                child.wait(timeout=0.05)
-            child.kill()
-        content = path.read_bytes()
-        assert content in (b"a" * 100_000, b"b" * 100_000)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(here: Path) -> None:
-    (here / "taken").mkdir()
-    (here / "taken" / "inside").touch()
-    with pytest.raises(OSError, match="taken"):
-        write_atomically(here / "taken", b"new")
-    assert [entry.name for entry in here.iterdir()] == ["taken"]
 
 
 # Warnings

@@ -7,7 +7,6 @@ the power.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import apsw
 
+from nescord import durable
 from nescord.catalog import fulltext
 from nescord.catalog.migrations import APPLICATION_ID, MIGRATIONS, PAGE_SIZE, SCHEMA_VERSION
 from nescord.errors import CatalogError, DiskError, LockTimeoutError
@@ -197,7 +197,7 @@ def _checked_version(connection: apsw.Connection, path: Path) -> int:
 
 def _copy_aside(connection: apsw.Connection, target: Path) -> None:
     """Copy the database to `target` before a migration touches it: temporary name, fsync, rename, fsync."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(target.parent)
     partial = target.with_suffix(".tmp")
     partial.unlink(missing_ok=True)
     copy = apsw.Connection(str(partial))
@@ -210,11 +210,5 @@ def _copy_aside(connection: apsw.Connection, target: Path) -> None:
         copy.pragma("journal_mode", "delete")
     finally:
         copy.close()
-    for name in (partial, target.parent):
-        descriptor = os.open(name, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-            if name == partial:
-                partial.rename(target)
-        finally:
-            os.close(descriptor)
+    durable.sync_file(partial)
+    durable.rename(partial, target)

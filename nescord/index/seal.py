@@ -14,6 +14,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from nescord import durable
 from nescord.errors import ServiceUnavailableError
 from nescord.index import probe
 from nescord.index.embedded import EmbeddedStore
@@ -67,14 +68,8 @@ class Folder:
         store.close()
         if not seal:
             return
-        partial = self._seal.with_suffix(".tmp")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(_fingerprint(self._chroma), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._seal)
-        self._dirty.unlink(missing_ok=True)
-        _sync(self._seal.parent)
+        durable.write_file(self._seal, json.dumps(_fingerprint(self._chroma)).encode("utf-8"))
+        durable.remove(self._dirty)
 
     def start_over(self, store: EmbeddedStore) -> EmbeddedStore:
         """An empty store in place of one that has turned out to be damaged."""
@@ -85,10 +80,8 @@ class Folder:
 
     def _break(self) -> None:
         self._seal.parent.mkdir(mode=0o700, exist_ok=True)
-        with self._dirty.open("w", encoding="utf-8") as file:
-            os.fsync(file.fileno())
-        self._seal.unlink(missing_ok=True)
-        _sync(self._seal.parent)
+        durable.write_file(self._dirty, b"")
+        durable.remove(self._seal)
 
     def _move_aside(self) -> None:
         bad = self._chroma.with_name(self._chroma.name + ".bad")
@@ -97,7 +90,7 @@ class Folder:
         if usage.free > _FREE_SHARE * usage.total:
             with suppress(OSError):  # a mount point cannot be renamed
                 self._chroma.rename(bad)
-                _sync(bad.parent)
+                durable.sync_folder(bad.parent)
                 return
         for entry in self._chroma.iterdir():
             if entry.is_dir() and not entry.is_symlink():
@@ -128,11 +121,3 @@ def _refuse_a_full_disk(chroma: Path) -> None:
         raise ServiceUnavailableError(
             f"only {free // 2**20} MB are free under {chroma}: make room, the vector index follows by itself"
         )
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,72 @@
+"""Our own files: whole or as before, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nescord import durable
+from nescord.durable import write_file
+
+
+def test_a_file_is_old_or_new_after_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "identity.json"
+    code = """
+import sys
+from pathlib import Path
+from nescord.durable import write_file
+print("go", flush=True)
+while True:
+    for letter in (b"a", b"b"):
+        write_file(Path(sys.argv[1]), letter * 100_000)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    write_file(path, b"a" * 100_000)
+    for _ in range(5):
+        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, env=env) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(timeout=0.05)
+            child.kill()
+        content = path.read_bytes()
+        assert content in (b"a" * 100_000, b"b" * 100_000)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "inside").touch()
+    with pytest.raises(OSError, match="taken"):
+        write_file(tmp_path / "taken", b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_stream_that_fails_leaves_nothing_and_one_that_ends_is_there(tmp_path: Path) -> None:
+    target = tmp_path / "pack"
+    with pytest.raises(ValueError, match="no"), durable.write_stream(target) as stream:  # noqa: PT012
+        stream.write(b"half")
+        assert [durable.is_temporary(path) for path in tmp_path.iterdir()] == [True]
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+    with durable.write_stream(target) as stream:
+        stream.write(b"a" * 3_000_000)
+        stream.write(memoryview(b"b"))
+        assert stream.size == 3_000_001
+    assert target.read_bytes() == b"a" * 3_000_000 + b"b"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_folders_are_private_and_removing_again_does_nothing(tmp_path: Path) -> None:
+    durable.make_folder(tmp_path / "a" / "b")
+    durable.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    durable.write_file(tmp_path / "a" / "x", b"x")
+    durable.rename(tmp_path / "a" / "x", tmp_path / "a" / "b" / "y")
+    assert (tmp_path / "a" / "b" / "y").read_bytes() == b"x"
+    durable.remove(tmp_path / "a" / "b" / "y")
+    durable.remove(tmp_path / "a" / "b" / "y")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
