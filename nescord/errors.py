@@ -43,6 +43,14 @@ class CatalogError(NescordError):
     """The database is missing, damaged, or of a version that this program cannot use."""
 
 
+class BackupError(NescordError):
+    """A backup cannot be made, read or found; what is stored is not concerned."""
+
+
+class DamagedBackupError(BackupError):
+    """A file of the backups is not what was written: its hash, or what it says of itself, does not fit."""
+
+
 class DiskError(CatalogError):
     """The disk under the database failed, which may pass. What was acknowledged before is kept."""
 

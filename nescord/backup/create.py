@@ -1,0 +1,307 @@
+"""Make a snapshot: a consistent copy while others write, its new pages into one pack, and then all of it read back.
+
+Order is everything: the pack is on disk before the manifest that names it, and only what was read back from the
+repository is called good. Killed in between, nothing is listed that cannot be restored, and the rest is swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import apsw
+
+from nescord import durable
+from nescord.backup.check import Progress, check, read_back, silent, tree_hash
+from nescord.backup.manifest import Manifest, PackRef, Run, snapshot_id
+from nescord.backup.packs import page_hash, read_idx, write_pack
+from nescord.backup.probes import make_probes
+from nescord.backup.store import BackupStore
+from nescord.catalog import fulltext
+from nescord.catalog import vectors as vectors_sql
+from nescord.catalog.database import Catalog
+from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError
+from nescord.home import read_identity
+from nescord.locks import LockName
+from nescord.opened import OpenBase
+from nescord.times import utc_text
+
+_STEP_PAGES = 1024
+# What a backup must leave: 64 MB, and a tenth of a volume, but of a large disk no more than 2 GB.
+_LEAST_FREE = 64 * 2**20
+_FREE_SHARE = 0.1
+_MOST_RESERVED = 2 * 2**30
+# Once more than half is new, or changes outweigh what they changed, a full pack costs less than it saves later.
+_MOST_NEW = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A snapshot that was made and read back: bytes it has added, bytes of the whole store, seconds of wall time."""
+
+    id: str
+    bytes_added: int
+    bytes_total: int
+    seconds: float
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The packs that a new snapshot may refer to, and where each page is: hash -> (number of the pack, page in it)."""
+
+    generation: str
+    packs: list[PackRef]
+    pages: dict[bytes, tuple[int, int]]
+
+
+def create(base: OpenBase, *, trigger: str = "manual", off_site: int = 0, progress: Progress = silent) -> Created:
+    """Back up the database as it is now. Others go on reading and writing meanwhile.
+
+    `off_site` is the highest number that a copy elsewhere knows.
+
+    Raises:
+        BackupError: the disk is too full; the store is another knowledge base's; the copy does not pass its checks.
+        LockTimeoutError: another backup is being made.
+    """
+    begun = time.perf_counter()
+    store = BackupStore(base.folder.backups)
+    identity = read_identity(base.folder)
+    with base.verb() as catalog, base.locks.exclusive(LockName.CREATE):
+        store.prepare(identity.uuid)
+        # Not while somebody reads: a slow upload must not hold up tonight's backup.
+        with suppress(LockTimeoutError), base.locks.exclusive(LockName.BACKUPS, timeout=0):
+            store.sweep()
+        with base.locks.shared(LockName.BACKUPS), _told(store.folder):
+            made = _Maker(store, identity.uuid, trigger, progress).make(catalog, store.next_seq(off_site))
+    return Created(
+        id=made.id,
+        bytes_added=made.bytes_added,
+        bytes_total=store.bytes_used(),
+        seconds=round(time.perf_counter() - begun, 3),
+        notes=made.counts["notes"],
+    )
+
+
+class _Maker:
+    def __init__(self, store: BackupStore, knowledge_base: str, trigger: str, progress: Progress) -> None:
+        self._store = store
+        self._knowledge_base = knowledge_base
+        self._trigger = trigger
+        self._progress = progress
+
+    def make(self, catalog: Catalog, seq: int) -> Manifest:
+        staging = self._store.staging
+        shutil.rmtree(staging, ignore_errors=True)  # of a backup that was killed
+        durable.make_folder(staging)
+        try:
+            copy = staging / "nescordbot.db"
+            with catalog.read() as connection:
+                size = connection.pragma("page_size") * connection.pragma("page_count")
+                known = self._known(connection.pragma("page_size"))
+                self._refuse_a_full_disk(size, known)
+                self._copy(connection, copy)
+            manifest = self._from_copy(copy, seq, known)
+            try:
+                read_back(self._store, manifest, progress=self._progress)
+            except DamagedBackupError:
+                # An older pack has rotted. What refers to it cannot be restored either, and nothing new may.
+                self._give_up(manifest)
+                nothing = _Known("", [], {})
+                self._refuse_a_full_disk(size, nothing)
+                manifest = self._from_copy(copy, seq + 1, nothing)
+                read_back(self._store, manifest, progress=self._progress)
+            self._store.set_status(manifest.id, state="good", checked_at=utc_text(datetime.now(UTC)))
+            return manifest
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _known(self, page_size: int) -> _Known:
+        """The pages that need not be written again; none when a new generation is due."""
+        nothing = _Known("", [], {})
+        snapshots = self._store.snapshots()
+        newest = next((each for each in reversed(snapshots) if each.manifest), None)
+        if newest is None or newest.manifest is None or newest.manifest.page_size != page_size:
+            return nothing
+        generation = newest.manifest.generation
+        same = [each for each in snapshots if each.manifest and each.manifest.generation == generation]
+        if any(each.status.state == "bad" for each in same):
+            return nothing
+        packs = list({pack.id: pack for each in same if each.manifest for pack in each.manifest.packs}.values())
+        base = next((pack.bytes for pack in packs if pack.id == generation), 0)
+        if sum(pack.bytes for pack in packs) > 2 * base:
+            return nothing
+        pages: dict[bytes, tuple[int, int]] = {}
+        try:
+            for number, pack in enumerate(packs):
+                if (self._store.packs / f"{pack.id}.pack").stat().st_size != pack.bytes:
+                    return nothing
+                pages.update((key, (number, at)) for at, key in enumerate(read_idx(self._store.packs, pack)))
+        except (OSError, DamagedBackupError):
+            return nothing
+        return _Known(generation, packs, pages)
+
+    def _refuse_a_full_disk(self, size: int, known: _Known) -> None:
+        usage = shutil.disk_usage(self._store.folder)
+        reserved = max(_LEAST_FREE, min(_FREE_SHARE * usage.total, _MOST_RESERVED))
+        # The copy, and a pack that at worst cannot be compressed: of all pages, or of as many as a delta may have.
+        needed = size + (size * _MOST_NEW if known.packs else size)
+        if usage.free - needed < reserved:
+            raise BackupError(
+                f"a backup needs up to {needed / 1e6:,.0f} MB and must leave {reserved / 1e6:,.0f} MB free, but only "
+                f"{usage.free / 1e6:,.0f} MB are free at {self._store.folder}: make room (nescord backup prune) or "
+                "enlarge the volume"
+            )
+
+    def _copy(self, source: apsw.Connection, target: Path) -> None:
+        # Pinned by a read first: a copy that begins anew at each commit of others would never end.
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        copy = apsw.Connection(str(target))
+        try:
+            copy.pragma("journal_mode", "off")
+            copy.pragma("synchronous", 0)  # it is read once and thrown away
+            with copy.backup("main", source, "main") as backup:
+                while not backup.done:
+                    backup.step(_STEP_PAGES)
+                    self._progress("copying", backup.page_count - backup.remaining, backup.page_count)
+        finally:
+            copy.close()
+
+    def _from_copy(self, copy: Path, seq: int, known: _Known) -> Manifest:
+        with open_copy(copy) as connection:
+            if (found := connection.pragma("quick_check")) != "ok":
+                raise BackupError(f"the database does not pass its quick_check ({found}): nescord verify tells more")
+            page_size, schema = connection.pragma("page_size"), connection.pragma("user_version")
+            counts = counts_of(connection)
+            epoch = vectors_sql.epoch(connection)
+            model, probes = make_probes(connection, seq)
+        if counts["notes"] and not probes:
+            raise BackupError("no query could be kept with the backup to prove it by: nescord verify tells more")
+        hashes, whole = self._hashes(copy, page_size)
+        new = sum(key not in known.pages for key in set(hashes))
+        if known.packs and new > _MOST_NEW * len(hashes):
+            known = _Known("", [], {})
+        snapshot = snapshot_id(seq, datetime.now(UTC))
+        packs, runs, added = self._packed(copy, page_size, hashes, known, snapshot)
+        manifest = Manifest(
+            id=snapshot,
+            seq=seq,
+            created_at=utc_text(datetime.now(UTC)),
+            knowledge_base=self._knowledge_base,
+            epoch=epoch,
+            app_version=version("nescordbot"),
+            schema=schema,
+            trigger=self._trigger,
+            counts=counts,
+            page_size=page_size,
+            pages=len(hashes),
+            size=len(hashes) * page_size,
+            sha256=whole,
+            tree=tree_hash(hashes),
+            generation=known.generation or snapshot,
+            bytes_added=added,
+            packs=packs,
+            runs=runs,
+            probe_model=model,
+            probes=probes,
+        )
+        self._store.add(manifest)
+        return manifest
+
+    def _hashes(self, copy: Path, page_size: int) -> tuple[list[bytes], str]:
+        whole, hashes, size = hashlib.sha256(), [], copy.stat().st_size
+        for page in _pages(copy, page_size):
+            whole.update(page)
+            hashes.append(page_hash(page))
+            self._progress("hashing", len(hashes) * page_size, size)
+        return hashes, whole.hexdigest()
+
+    def _packed(
+        self, copy: Path, page_size: int, hashes: list[bytes], known: _Known, snapshot: str
+    ) -> tuple[tuple[PackRef, ...], tuple[Run, ...], int]:
+        """Write the pages that are nowhere yet; the packs and runs of the snapshot, and the bytes added."""
+        places = dict(known.pages)
+        own = len(known.packs)
+        fresh: list[int] = []
+        for number, key in enumerate(hashes):
+            if key not in places:
+                places[key] = (own, len(fresh))
+                fresh.append(number)
+        packs = list(known.packs)
+        added = 0
+        if fresh:
+            with copy.open("rb") as file:
+                pack = write_pack(self._store.packs, snapshot, self._pages_at(file.fileno(), fresh, hashes, page_size))
+            packs.append(pack)
+            added = pack.bytes + len(fresh) * len(hashes[0])
+        used = sorted({places[key][0] for key in hashes})
+        renumbered = {old: new for new, old in enumerate(used)}
+        runs: list[Run] = []
+        for key in hashes:
+            pack_number, page = places[key]
+            number = renumbered[pack_number]
+            last = runs[-1] if runs else None
+            if last is not None and last.pack == number and last.first + last.count == page:
+                runs[-1] = Run(number, last.first, last.count + 1)
+            else:
+                runs.append(Run(number, page, 1))
+        return tuple(packs[number] for number in used), tuple(runs), added
+
+    def _pages_at(
+        self, fd: int, numbers: list[int], hashes: list[bytes], page_size: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for done, number in enumerate(numbers):
+            yield hashes[number], os.pread(fd, page_size, number * page_size)
+            self._progress("packing", done * page_size, len(numbers) * page_size)
+
+    def _give_up(self, manifest: Manifest) -> None:
+        """Find out which of the snapshots that share packs with it are bad, and forget this one."""
+        generation = manifest.generation
+        snapshots = self._store.snapshots()
+        check(self._store, [each.id for each in snapshots if each.manifest and each.manifest.generation == generation])
+        self._store.drop(manifest.id)
+
+
+@contextmanager
+def open_copy(path: Path) -> Iterator[apsw.Connection]:
+    """A connection to a copy that nobody writes, which leaves no file beside it and changes none."""
+    connection = apsw.Connection(f"{path.as_uri()}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        fulltext.add_functions(connection)
+        yield connection
+    finally:
+        connection.close()
+
+
+def counts_of(connection: apsw.Connection) -> dict[str, int]:
+    """What a snapshot says of its size, and a restore is compared with."""
+    tables = {"notes": "note WHERE trashed_at IS NULL", "trashed": "note WHERE trashed_at IS NOT NULL"}
+    tables |= {"chunks": "chunk", "embeddings": "embedding", "sources": "source"}
+    return {name: connection.execute(f"SELECT count(*) FROM {table}").get for name, table in tables.items()}
+
+
+def _pages(path: Path, page_size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while page := file.read(page_size):
+            yield page
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackupError(
+            f"the backup could not be written to {folder} ({error.strerror}): nothing is lost, make room or mend the "
+            "disk and try again"
+        ) from error
+    except apsw.Error as error:
+        raise BackupError(f"the database could not be copied to {folder} ({error}): nothing is lost") from error
