@@ -59,6 +59,17 @@ def write_file(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
+def append(path: Path, content: bytes) -> None:
+    """Add to the end of a file, made if need be; on disk when this returns. A power cut may leave a part."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        Stream(fd).write(content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    sync_folder(path.parent)
+
+
 def rename(source: Path, target: Path) -> None:
     """Give a file another name, for good. What had that name is gone."""
     os.replace(source, target)  # noqa: PTH105

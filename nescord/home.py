@@ -6,6 +6,7 @@ for a folder that seems to have lost its database: a volume that failed to mount
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -24,6 +25,8 @@ from nescord.settings import Settings, parse_sqlite_url
 _STATE = Path("data", "state")
 _IDENTITY = "identity.json"
 _DATABASE = "nescordbot.db"
+# In run/: the boot that was counted last.
+_BOOT = "boot"
 # Whatever is first in a path below the data folder and taken: the database must not hide among these.
 _TAKEN = frozenset({_IDENTITY, "chroma", "backups", "run", "marts", "reports", "prefect", ".restore"})
 
@@ -64,6 +67,11 @@ class DataFolder:
     def restore_dir(self) -> Path:
         return self.path / ".restore"
 
+    @property
+    def restore_journal(self) -> Path:
+        """Is there exactly while a restore that was decided on is not finished."""
+        return self.restore_dir / "journal.json"
+
     @classmethod
     def at(cls, settings: Settings) -> DataFolder:
         """Where the knowledge base is or would be. Touches nothing; SettingsError when DATABASE_URL leads elsewhere."""
@@ -75,6 +83,7 @@ class DataFolder:
     def find(cls, settings: Settings) -> DataFolder:
         """The knowledge base that exists; NoKnowledgeBaseError where there is none."""
         folder = cls.at(settings)
+        folder.finish_restore(settings)
         if not folder.has_begun():
             raise NoKnowledgeBaseError(
                 f'no knowledge base at {folder.path}: create one with "nescord init" or "nescord ingest VAULT"'
@@ -115,6 +124,14 @@ class DataFolder:
             folder._begin(Identity.fresh(settings), begin)
         return folder
 
+    def finish_restore(self, settings: Settings) -> None:
+        """Finish a restore that was decided on and cut short; the first act of whoever opens the knowledge base."""
+        if self.restore_journal.exists():
+            from nescord.backup import journal
+
+            with Locks(self.run, timeout=settings.lock_timeout).exclusive(LockName.CATALOG):
+                journal.recover(self)
+
     def has_begun(self) -> bool:
         """Whether there is a knowledge base here. One whose beginning was cut short is none yet."""
         return self._has_identity() and read_identity(self).is_begun
@@ -134,15 +151,13 @@ class DataFolder:
 
     @contextmanager
     def _beginning(self, settings: Settings) -> Iterator[None]:
+        from nescord.backup import journal
+
         try:
             durable.make_folder(self.path)
             durable.make_folder(self.run)
             with Locks(self.run, timeout=settings.lock_timeout).exclusive(LockName.CATALOG):
-                # It would be finished by the next command, over whatever is begun here.
-                if self.restore_dir.exists():
-                    raise UsageError(
-                        f"a restore into {self.path} was interrupted: finish it first (nescord backup restore …)"
-                    )
+                journal.recover(self)
                 yield
         except OSError as error:
             raise UsageError(f"the data folder {self.path} cannot be made: {error.strerror}") from error
@@ -223,6 +238,59 @@ def read_identity(folder: DataFolder) -> Identity:
 def write_identity(folder: DataFolder, identity: Identity) -> None:
     text = json.dumps(asdict(identity), ensure_ascii=False, indent=2) + "\n"
     durable.write_file(folder.identity_file, text.encode("utf-8"))
+
+
+def note_deployment(folder: DataFolder, settings: Settings) -> None:
+    """Remember that the knowledge base lives on in this deployment and in this boot of the machine or container.
+
+    Cheap to call at every opening: something is written only once for each of them.
+    """
+    boot = _boot()
+    try:
+        is_known = (folder.run / _BOOT).read_text(encoding="utf-8") == boot
+    except (OSError, ValueError):
+        is_known = False
+    deployment = settings.railway_deployment_id
+    with _changing_identity(folder) as identity:
+        deployments = identity.deployments
+        if deployment is not None and deployment not in deployments:
+            deployments = (*deployments, deployment)
+        boots = identity.boots if is_known or not boot else identity.boots + 1
+        changed = replace(identity, deployments=deployments, boots=boots)
+        if changed != identity:
+            write_identity(folder, changed)
+    if not is_known and boot:
+        durable.make_folder(folder.run)
+        durable.write_file(folder.run / _BOOT, boot.encode("utf-8"))
+
+
+def note_counts(folder: DataFolder, counts: Mapping[str, int]) -> None:
+    """Remember how much is stored (`notes`, `chunks`, …), so that a volume that lost it is recognised."""
+    with _changing_identity(folder) as identity:
+        if dict(identity.last_counts) != dict(counts):
+            write_identity(folder, replace(identity, last_counts=dict(counts)))
+
+
+@contextmanager
+def _changing_identity(folder: DataFolder) -> Iterator[Identity]:
+    """The identity, while no other process changes it. The folder is locked, since the file is replaced each time."""
+    fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # held for one small write by whoever has it
+        yield read_identity(folder)
+    finally:
+        os.close(fd)
+
+
+def _boot() -> str:
+    """Which boot it is: the kernel's, and when the first process of this container began; "" where it is not told."""
+    try:
+        kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # The second field may hold blanks and ends with a bracket; the 22nd is the start in ticks since the boot.
+        first = Path("/proc/1/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, ValueError, IndexError):
+        return ""
+    return f"{kernel} {first}"
 
 
 def drop_privileges(data_dir: Path) -> None:

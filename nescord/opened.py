@@ -30,7 +30,7 @@ class OpenBase:
         self.is_new = is_new
         self.locks = Locks(folder.run, timeout=settings.lock_timeout)
         self._reopening = threading.Lock()
-        with self.locks.shared(LockName.CATALOG):
+        with self._in_peace():
             self._catalog = self._open_catalog()
         try:
             if self._catalog.is_empty:
@@ -61,8 +61,11 @@ class OpenBase:
 
     @contextmanager
     def verb(self) -> Iterator[Catalog]:
-        """The catalog for the length of one verb, reopened first if a restore has put another file in its place."""
-        with self.locks.shared(LockName.CATALOG):
+        """The catalog for the length of one verb, reopened first if a restore has put another file in its place.
+
+        A restore that was cut short is finished first, whoever comes first.
+        """
+        with self._in_peace():
             if not self._catalog.is_current():
                 with self._reopening:
                     if not self._catalog.is_current():
@@ -70,14 +73,21 @@ class OpenBase:
                         self._catalog = self._open_catalog()
             yield self._catalog
 
+    @contextmanager
+    def _in_peace(self) -> Iterator[None]:
+        """catalog.lock shared, and no restore half done: whoever decided on one may be killed while we wait."""
+        while True:
+            self.folder.finish_restore(self.settings)
+            with self.locks.shared(LockName.CATALOG):
+                if self.folder.restore_journal.exists():
+                    continue
+                yield
+                return
+
     def close(self) -> None:
         self._catalog.close()
 
     def _open_catalog(self) -> Catalog:
-        if self.folder.restore_dir.exists():
-            raise CatalogError(
-                f"a restore into {self.folder.path} was interrupted: finish it (nescord backup restore …)"
-            )
         if not self.folder.database.exists():
             raise CatalogError(
                 f"the database of this knowledge base is missing ({self.folder.database}): restore it "

@@ -248,6 +248,25 @@ def _quoted(tokens: list[str], *, prefix: bool = False) -> str:
     return f'"{" ".join(tokens)}"' + (" *" if prefix else "")
 
 
+def moment_after(value: str, key: str, timezone: tzinfo) -> str:
+    """The end of a year, month, day or instant in the user's time zone, as UTC text: the first moment after it.
+
+    Raises:
+        QueryError: it is none of these.
+    """
+    begin = datetime.fromisoformat(_moment(value, key, timezone)).astimezone(timezone)
+    parts = len(re.findall(r"\d+", value)) if re.fullmatch(r"\s*\d{4}([-/.]\d{1,2}){0,2}\s*", normalise(value)) else 0
+    if parts == 1:
+        end = begin.replace(year=begin.year + 1)
+    elif parts == 2:
+        end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
+    elif parts == 3 or value.strip() in ("today", "yesterday"):
+        end = begin + timedelta(days=1)
+    else:
+        end = begin + timedelta(seconds=1)
+    return utc_text(end)
+
+
 def _moment(value: str | date, key: str, timezone: tzinfo) -> str:
     """The begin of a year, month, day or instant in the user's time zone, as UTC text."""
     if isinstance(value, datetime):

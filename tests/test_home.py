@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from nescord.errors import LockTimeoutError, NescordError, NoKnowledgeBaseError, SettingsError, UsageError
+from nescord.errors import BackupError, LockTimeoutError, NescordError, NoKnowledgeBaseError, SettingsError, UsageError
 from nescord.home import (
     DataFolder,
     Identity,
@@ -175,10 +175,11 @@ def test_a_knowledge_base_is_not_begun_twice() -> None:
     assert folder.identity_file.read_bytes() == before
 
 
-def test_an_unfinished_restore_stands_in_the_way_of_any_beginning() -> None:
+def test_a_restore_whose_journal_cannot_be_read_stands_in_the_way_of_any_beginning() -> None:
     Path("kb/.restore").mkdir(parents=True)
+    Path("kb/.restore/journal.json").write_text("{")
     for create in (DataFolder.create, DataFolder.create_anew):
-        with pytest.raises(UsageError, match="finish it first"):
+        with pytest.raises(BackupError, match="look which of"):
             create(Settings(data_dir="kb"), begin=nothing)
     assert not Path("kb/identity.json").exists()
 

@@ -274,6 +274,22 @@ def restore(connection: apsw.Connection, note_id: str, draft: DraftNote, chunks:
     update(connection, [(key, draft, ChunkDiff((), chunks, ()))])
 
 
+def erase(connection: apsw.Connection, note_id: str) -> bool:
+    """Delete a note for good, with the vectors of texts that no other note has. Whether there was one."""
+    row = connection.execute("SELECT key FROM note WHERE id = ?", (note_id,)).get
+    if row is None:
+        return False
+    chunks = connection.execute("SELECT id, text_hash FROM chunk WHERE note = ?", (row,)).fetchall()
+    delete_chunks(connection, [int(chunk) for chunk, _ in chunks])  # type: ignore[arg-type]  # an integer key
+    for table in ("embedding", "embed_failure"):
+        connection.executemany(
+            f"DELETE FROM {table} WHERE text_hash = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE text_hash = ?1)",
+            ((text_hash,) for _, text_hash in chunks),
+        )
+    connection.execute("DELETE FROM note WHERE key = ?", (row,))
+    return True
+
+
 def all_trashed(connection: apsw.Connection) -> list[TrashedNote]:
     """What is in the trash, the latest first."""
     rows = connection.execute(

@@ -42,6 +42,22 @@ def all_sources(connection: apsw.Connection) -> list[Source]:
     return [Source(*row) for row in rows]
 
 
+def pause(connection: apsw.Connection, snapshot: str, when: str) -> None:
+    """Take in no vault until `resume`: the database was put back to `snapshot`, and the vaults are newer."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('paused', ?)", (f"{snapshot} {when}",))
+
+
+def paused(connection: apsw.Connection) -> str:
+    """The snapshot since whose restore no vault is taken in; "" when all are."""
+    value: str = connection.execute("SELECT value FROM meta WHERE name = 'paused'").get or ""
+    return value.partition(" ")[0]
+
+
+def resume(connection: apsw.Connection) -> None:
+    """Take in vaults again."""
+    connection.execute("DELETE FROM meta WHERE name = 'paused'")
+
+
 def by_root(connection: apsw.Connection, root: str) -> Source | None:
     """The source whose notes come from the folder `root` (a real path)."""
     return _one(connection, "root = ? AND kind <> 'capture' AND removed_at IS NULL", root)

@@ -5,6 +5,7 @@ The order matters: settings first, then root gives itself up for the owner of th
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -64,6 +65,19 @@ class Call:
         if warn:
             say_warnings(settings, knowledge.folder)
         return knowledge
+
+
+def ask(question: str, call: Call) -> None:
+    """Go on only if a person says so; a script says --yes.
+
+    Raises:
+        UsageError: nobody is there to ask.
+    """
+    from nescord.errors import UsageError
+
+    if call.as_json or sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError(f"{question} Say so with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def say_warnings(settings: Settings, folder: DataFolder) -> None:

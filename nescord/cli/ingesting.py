@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from nescord.cli.call import Call, DataDir, Json
+from nescord.cli.call import Call, DataDir, Json, ask
 from nescord.cli.output import Part, Screen, emit, fail, say
+from nescord.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -43,6 +44,10 @@ def ingest(
         bool, typer.Option("--allow-mass-delete", help="Trash the notes even when a whole folder or vault vanished.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change no note.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="After a restore: show what all vaults would change, then go on.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --resume: do not ask.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -53,6 +58,9 @@ def ingest(
     from nescord.ingest import IngestOptions
 
     call = Call.of(context, data_dir, as_json)
+    if resume:
+        _resume(call, yes)
+        return
     stop = Stop()
     with ExitStack() as stack:
         stack.enter_context(stop)
@@ -87,6 +95,30 @@ def ingest(
     if report.interrupted:
         say(f"interrupted: {stop.looked:,} of {watch.total:,} files looked into; the next ingest goes on from there")
         raise typer.Exit(stop.exit_code)
+
+
+def _resume(call: Call, yes: bool) -> None:
+    """Show what each vault would change since a restore; with a yes, take in vaults again from now on."""
+    from nescord.ingest import IngestOptions
+
+    with call.open() as knowledge:
+        snapshot = knowledge.paused()
+        if not snapshot:
+            raise UsageError("nothing is paused: nescord ingest takes in vaults as ever")
+        would = []
+        for source in knowledge.sources():
+            if source.kind != "capture":
+                would.append(knowledge.ingest(source.root, options=IngestOptions(dry_run=True)))
+        if not call.as_json:
+            for report in would:
+                _show(report)
+        if not yes:
+            ask(f"Vaults wait since the restore of {snapshot}. Take them in again from now on?", call)
+        knowledge.resume()
+    if call.as_json:
+        emit({"resumed": snapshot, "would": [asdict(report) for report in would]})
+    else:
+        Screen().line("vaults are taken in again: the next nescord ingest does it")
 
 
 class Stop:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nescord.cli.call import Call, DataDir, Json, say_warnings
+from nescord.cli.call import Call, DataDir, Json, ask, say_warnings
 from nescord.cli.output import Part, Screen, emit, say
 from nescord.errors import NescordError, NotFoundError, UsageError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nescord.knowledge import KnowledgeManager
     from nescord.notes import Note
 
+NoteId = Annotated[str, typer.Argument(metavar="ID", help="The id of the note.")]
 VaultName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the vault in nescord source list.")]
 
 
@@ -164,18 +165,43 @@ def note_trash(context: typer.Context, data_dir: DataDir = None, as_json: Json =
 
 def note_restore(
     context: typer.Context,
-    note_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the note.")],
+    note_id: NoteId,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="DATE", help="As a backup from then or before has it.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Bring a note back from the trash."""
+    """Bring a note back: from the trash, else from the newest backup that has it.
+
+    With --at a note that is alive stays as it is, and what it said then is stored beside it.
+    """
     call = Call.of(context, data_dir, as_json)
     with call.open() as knowledge, _naming():
-        note = knowledge.restore_note(note_id)
+        note = knowledge.restore_note(note_id, at=at)
     if call.as_json:
         emit({"note_id": note.id, "path": note.path, "title": note.title, "owner": note.owner})
     else:
         Screen().line("back again: ", Part(note.title, "bold"), Part(f"  {note.path}", "dim"))
+
+
+def note_erase(
+    context: typer.Context,
+    note_id: NoteId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a note for good: no restore brings it back. It is in the backups until they are pruned."""
+    call = Call.of(context, data_dir, as_json)
+    if not yes:
+        ask(f"Erase {note_id} for good?", call)
+    with call.open() as knowledge, _naming():
+        knowledge.erase_note(note_id)
+    if call.as_json:
+        emit({"note_id": note_id, "erased": True})
+    else:
+        Screen().line(f"{note_id} is erased")
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""Drop snapshots by a policy, then sweep the packs that no other snapshot needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from nescord.backup.manifest import parse_id
+from nescord.backup.retention import Candidate, Decision, Policy, plan
+from nescord.backup.store import BackupStore, Snapshot
+from nescord.errors import BackupError
+from nescord.home import DataFolder, read_identity
+from nescord.locks import LockName, Locks
+from nescord.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What became of each snapshot, newest first, and how many bytes were freed. In a dry run: what would become."""
+
+    decisions: tuple[Decision, ...]
+    bytes_freed: int
+
+    @property
+    def kept(self) -> list[str]:
+        return [each.id for each in self.decisions if each.keep]
+
+    @property
+    def dropped(self) -> list[str]:
+        return [each.id for each in self.decisions if not each.keep]
+
+
+def plan_cleanup(store: BackupStore, policy: Policy, timezone: ZoneInfo) -> list[Decision]:
+    """What the policy would do with each snapshot, newest first, and by which rule."""
+    return plan(map(_candidate, store.snapshots()), policy, timezone, datetime.now(UTC))
+
+
+def prune(settings: Settings, policy: Policy, *, dry_run: bool = False) -> Pruned:
+    """Drop what no rule keeps.
+
+    Raises:
+        BackupError: a manifest cannot be read, so nobody knows what may go; these are another knowledge base's backups.
+        LockTimeoutError: somebody makes or reads a backup.
+    """
+    folder = DataFolder.find(settings)
+    store = BackupStore(folder.backups)
+    store.refuse_foreign(read_identity(folder).uuid)
+    locks = Locks(folder.run, timeout=settings.lock_timeout)
+    timezone = ZoneInfo(settings.timezone)
+    if dry_run:
+        with locks.shared(LockName.BACKUPS):
+            return Pruned(tuple(plan_cleanup(store, policy, timezone)), 0)
+    with locks.exclusive(LockName.BACKUPS):
+        unreadable = [each for each in store.snapshots() if each.manifest is None]
+        if unreadable:
+            raise BackupError(f"nothing was dropped: {unreadable[0].problem}; move that file away if nobody needs it")
+        decisions = tuple(plan_cleanup(store, policy, timezone))
+        before = store.bytes_used()
+        for each in decisions:
+            if not each.keep:
+                store.drop(each.id)
+        store.sweep()
+        return Pruned(decisions, before - store.bytes_used())
+
+
+def _candidate(snapshot: Snapshot) -> Candidate:
+    state = snapshot.status.state
+    return Candidate(
+        id=snapshot.id,
+        seq=snapshot.seq,
+        created_at=parse_id(snapshot.id)[1],
+        # Without a manifest nothing can be restored from it, whatever was known before.
+        is_good=False if snapshot.manifest is None else {"good": True, "bad": False}.get(state),
+        is_drilled=snapshot.status.drill_ok is True,
+        is_pinned=snapshot.status.pinned,
+        trigger=snapshot.manifest.trigger if snapshot.manifest else "",
+    )
