@@ -65,7 +65,7 @@ def imputed(words: Scores, z: Scores, alpha: float, same_language: NDArray[np.bo
     """
     vector = min_max(z)
     if same_language.sum() >= _FEW and np.ptp(vector[same_language]) > 1e-6:
-        slope, intercept = np.polyfit(vector[same_language], words[same_language], 1)
+        slope, intercept = _line(vector[same_language], words[same_language])
         words = np.where(same_language, words, np.maximum(words, np.clip(slope * vector + intercept, 0, 1)))
     return alpha * vector + (1 - alpha) * words
 
@@ -84,6 +84,14 @@ def fused(
         return rrf(keyword, cosines)
     words = evidence(keyword, says_all)
     return convex(words, z, alpha) if fusion == "convex" else imputed(words, z, alpha, same_language)
+
+
+def _line(x: Scores, y: Scores) -> tuple[float, float]:
+    """Slope and intercept of the line fitted by least squares; polyfit takes ten times as long to say the same."""
+    mean_x, mean_y = x.mean(), y.mean()
+    off = x - mean_x
+    slope = float(off @ (y - mean_y) / (off @ off))
+    return slope, float(mean_y - slope * mean_x)
 
 
 def _ranks(values: Scores) -> Scores:

@@ -7,11 +7,12 @@ fused score orders them. Where filters leave few notes, all of their chunks are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 from nescord.catalog import search as search_sql
 from nescord.catalog.search import Filter, FoundChunk
@@ -19,7 +20,7 @@ from nescord.catalog.vectors import LANGUAGE_GROUPS
 from nescord.embedding import Vectors
 from nescord.fusion import Fusion, Scores, fused, standardised
 from nescord.index import VectorIndex
-from nescord.index.exact import ExactIndex
+from nescord.index.exact import ExactIndex, PlacedChunk
 from nescord.language import detect, language_group
 from nescord.notes import Scope
 from nescord.query import Filters, Query, by_parts, telling
@@ -74,48 +75,45 @@ def hybrid_candidates(
     """
     width = max(50, 5 * limit)
     allowed = Filter(query, scope, required=[term for term in query.terms if term.is_required])
-    whole = _whole(connection, query, allowed, width)
-    says_all = {chunk.note for chunk in whole}
-    words = {} if fusion is None else {chunk.note: chunk for chunk in _partly(connection, query, allowed, width, whole)}
+    words: dict[int, FoundChunk] = {}
+    if fusion is None:
+        says_all = _saying_all(connection, query, allowed, width)
+    else:
+        words, says_all = _by_words(connection, query, allowed, width)
     found = _near(connection, index, exact, vector, allowed, width, limit)
-    if words:
-        found |= search_sql.allowed_chunks(connection, allowed, [chunk.id for chunk in words.values()])
-    cosines = exact.scores(connection, vector, list(found))
+    found |= _placed(connection, exact, vector, allowed, [one.id for one in words.values() if one.id not in found])
     best: dict[int, tuple[float, int, str]] = {}
-    for chunk, (note, lang) in found.items():
-        near = cosines.get(chunk, _NO_VECTOR)
+    for chunk, (note, group, near) in found.items():
         if note not in best or (near, -chunk) > (best[note][0], -best[note][1]):
-            best[note] = (near, chunk, lang)
+            best[note] = (near, chunk, group)
     if minimum is not None:
         best = {note: one for note, one in best.items() if one[0] >= max(minimum, -1)}
     if not best:
         return []
     keys = list(best)
-    langs = [best[note][2] for note in keys]
-    cosine = np.array([best[note][0] for note in keys])
+    groups = np.array([group for _, _, group in best.values()])
+    cosine = np.array([near for near, _, _ in best.values()])
     keyword = np.array([words[note].score if note in words else 0.0 for note in keys])
-    z = _standardised(connection, exact, vector, cosine, langs)
+    # A note that its words put here is shown where they stand.
+    shown = np.array([words[note].id if note in words else chunk for note, (_, chunk, _) in best.items()])
+    z = _standardised(connection, exact, vector, cosine, groups)
     if fusion is None:
         scores = z
     else:
-        asked_in = language_group(detect(query.text))
-        same = np.array([language_group(lang) == asked_in for lang in langs])
         says = np.array([note in says_all for note in keys])
-        scores = fused(fusion, keyword, says, cosine, z, alpha, same)
-    candidates = [
+        scores = fused(fusion, keyword, says, cosine, z, alpha, groups == language_group(detect(query.text)))
+    return [
         Candidate(
-            note=note,
-            # A note that its words put here is shown where they stand.
-            chunk=words[note].id if note in words else best[note][1],
+            note=keys[at],
+            chunk=int(shown[at]),
             score=float(scores[at]),
             keyword=float(keyword[at]),
             cosine=float(cosine[at]) if cosine[at] > _NO_VECTOR else 0.0,
             z=float(z[at]),
-            says_all=note in says_all,
+            says_all=keys[at] in says_all,
         )
-        for at, note in enumerate(keys)
+        for at in np.lexsort((shown, -scores))[:limit]
     ]
-    return sorted(candidates, key=lambda one: (-one.score, one.chunk))[:limit]
 
 
 def related_candidates(
@@ -133,25 +131,37 @@ def related_candidates(
     return [candidate for candidate in found if candidate.note != key][:limit]
 
 
-def _whole(connection: apsw.Connection, query: Query, allowed: Filter, width: int) -> list[FoundChunk]:
-    """The best chunk of each of the best notes that hold every word of the query."""
-    if not query.terms:
-        return []
+def _by_words(
+    connection: apsw.Connection, query: Query, allowed: Filter, width: int
+) -> tuple[dict[int, FoundChunk], set[int]]:
+    """The best notes that hold any part of the query -> their best chunks, and the notes that hold every word."""
     wanted = telling(query.terms)
-    everything = " AND ".join(term.match for term in wanted)
-    checked = replace(allowed, checks=[term.recheck for term in wanted if term.recheck])
-    return search_sql.best_chunks(connection, everything, checked, width)
-
-
-def _partly(
-    connection: apsw.Connection, query: Query, allowed: Filter, width: int, whole: list[FoundChunk]
-) -> list[FoundChunk]:
-    """The best chunk of each of the best notes that hold any part of the query."""
-    wanted = telling(query.terms)
+    if not wanted:
+        return {}, set()
     # A single word, or up to three CJK characters, are found as they are or not at all, as in search by words.
-    if not wanted or (len(wanted) == 1 and not wanted[0].parts):
-        return whole
-    return search_sql.best_chunks(connection, by_parts(wanted), allowed, width)
+    if len(wanted) == 1 and not wanted[0].parts:
+        whole = {chunk.note: chunk for chunk in search_sql.best_chunks(connection, *_everything(query, allowed), width)}
+        return whole, set(whole)
+    some = search_sql.best_chunks(connection, by_parts(wanted), allowed, width)
+    return {chunk.note: chunk for chunk in some}, _saying_all(connection, query, allowed, width)
+
+
+def _saying_all(connection: apsw.Connection, query: Query, allowed: Filter, width: int) -> set[int]:
+    """The notes that hold every word of the query; the best of them, where they are more than `width`."""
+    if not query.terms:
+        return set()
+    expression, checked = _everything(query, allowed)
+    notes = search_sql.notes_holding(connection, expression, checked, width)
+    if notes is None:
+        notes = {chunk.note for chunk in search_sql.best_chunks(connection, expression, checked, width)}
+    return notes
+
+
+def _everything(query: Query, allowed: Filter) -> tuple[str, Filter]:
+    """What finds the chunks that hold every word of the query."""
+    wanted = telling(query.terms)
+    checks = [term.recheck for term in wanted if term.recheck]
+    return " AND ".join(term.match for term in wanted), replace(allowed, checks=checks)
 
 
 def _near(
@@ -162,59 +172,75 @@ def _near(
     allowed: Filter,
     width: int,
     limit: int,
-) -> dict[int, tuple[int, str]]:
-    """Chunks near the vector that are allowed -> (note, language): the best `width` of each language group, and more
-    until they are of `limit` notes, for the chunks that come first may be of one long note, or all be filtered out."""
-    few = search_sql.every_allowed_chunk(connection, allowed, FEW_CHUNKS)
+) -> dict[int, PlacedChunk]:
+    """Chunks near the vector that are allowed: the best `width` of each language group, and more until they are of
+    `limit` notes, for the chunks that come first may be of one long note, or all be filtered out."""
+    is_all_allowed = allowed.allows_all
+    few = None if is_all_allowed else search_sql.every_allowed_chunk(connection, allowed, FEW_CHUNKS)
     if few is not None:
         scored = exact.scores(connection, vector, list(few))
-        return _best_of_each_group({chunk: few[chunk] for chunk in _by_score(scored)}, width, limit)
+        ordered = {chunk: few[chunk] for chunk in _by_score(scored)}
+        return exact.placed(connection, vector, _best_of_each_group(ordered, width, limit))
     wanted = width
     while True:
         hits = index.query(connection, vector, wanted)
-        found = search_sql.allowed_chunks(connection, allowed, [hit.chunk for hit in hits])
+        chunks = [hit.chunk for hit in hits]
+        if not is_all_allowed:
+            chunks = list(search_sql.allowed_chunks(connection, allowed, chunks))
+        # What has a vector in this very snapshot: without filters that is all there is to ask.
+        found = exact.placed(connection, vector, chunks)
         counts = Counter(hit.language_group for hit in hits)
-        notes = {
-            group: {found[hit.chunk][0] for hit in hits if hit.language_group == group and hit.chunk in found}
-            for group in counts
-        }
+        notes: dict[str, set[int]] = {group: set() for group in LANGUAGE_GROUPS}
+        for note, group, _ in found.values():
+            notes[group].add(note)
         # A group that gives fewer than were asked for has no more.
         if all(count < wanted or len(notes[group]) >= limit for group, count in counts.items()):
             return found
         wanted *= 8
 
 
+def _placed(
+    connection: apsw.Connection, exact: ExactIndex, vector: Vectors, allowed: Filter, chunks: list[int]
+) -> dict[int, PlacedChunk]:
+    """Chunks that passed the filters, with vectors or without."""
+    if not chunks:
+        return {}
+    found = exact.placed(connection, vector, chunks)
+    if len(found) < len(chunks):
+        waiting = [chunk for chunk in chunks if chunk not in found]
+        for chunk, (note, group) in search_sql.allowed_chunks(connection, allowed, waiting).items():
+            found[chunk] = PlacedChunk(note, group, _NO_VECTOR)
+    return found
+
+
 def _by_score(scored: Mapping[int, float]) -> list[int]:
     return sorted(scored, key=lambda chunk: (-scored[chunk], chunk))
 
 
-def _best_of_each_group(ordered: Mapping[int, tuple[int, str]], width: int, limit: int) -> dict[int, tuple[int, str]]:
+def _best_of_each_group(ordered: Mapping[int, tuple[int, str]], width: int, limit: int) -> list[int]:
     # Each group apart: cosines across languages are lower, and are compared only when they are standardised.
-    kept: dict[int, tuple[int, str]] = {}
+    kept: list[int] = []
     counts: Counter[str] = Counter()
     notes: dict[str, set[int]] = {group: set() for group in LANGUAGE_GROUPS}
-    for chunk, (note, lang) in ordered.items():
-        group = language_group(lang)
+    for chunk, (note, group) in ordered.items():
         if counts[group] < width or len(notes[group]) < limit:
-            kept[chunk] = (note, lang)
+            kept.append(chunk)
             counts[group] += 1
             notes[group].add(note)
     return kept
 
 
 def _standardised(
-    connection: apsw.Connection, exact: ExactIndex, vector: Vectors, cosine: Scores, langs: Sequence[str]
+    connection: apsw.Connection, exact: ExactIndex, vector: Vectors, cosine: Scores, groups: NDArray[np.str_]
 ) -> Scores:
     """The cosines in deviations of their language group, over a fixed sample of its stored vectors."""
-    statistics: dict[str, tuple[float, float]] = {}
+    mean, std = np.empty(len(groups)), np.empty(len(groups))
     for group in LANGUAGE_GROUPS:
         rows = exact.sample(connection, group, _SAMPLE)
         sample = rows @ vector if len(rows) else np.zeros(0)
         # A handful of notes has no distribution: the model's usual one stands in for it.
-        statistics[group] = (float(sample.mean()), float(sample.std())) if len(sample) >= 20 else (0.1, 0.1)
-    groups = [language_group(lang) for lang in langs]
-    mean = np.array([statistics[group][0] for group in groups])
-    std = np.array([statistics[group][1] for group in groups])
+        here = groups == group
+        mean[here], std[here] = (float(sample.mean()), float(sample.std())) if len(sample) >= 20 else (0.1, 0.1)
     z = standardised(cosine, mean, std)
     # What has no vector yet is as far as the farthest that has one: a made-up distance would squeeze all others.
     known = cosine > _NO_VECTOR

@@ -8,7 +8,6 @@ exactly or not at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -63,7 +62,16 @@ def _matching(connection: apsw.Connection, query: Query, scope: Scope, limit: in
     return best[:limit]
 
 
-def hit_of(chunk: int, shown: ShownChunk, marker: Marker, score: float) -> SearchHit:
+def hit_of(
+    chunk: int,
+    shown: ShownChunk,
+    marker: Marker,
+    score: float,
+    *,
+    keyword_score: float = 0.0,
+    vector_score: float = 0.0,
+    weak: bool = False,
+) -> SearchHit:
     """What a person is shown of a chunk."""
     text, marks = marker.snippet(shown.text)
     return SearchHit(
@@ -80,6 +88,9 @@ def hit_of(chunk: int, shown: ShownChunk, marker: Marker, score: float) -> Searc
         lang=shown.lang,
         created_at=shown.created_at,
         updated_at=shown.updated_at,
+        keyword_score=round(keyword_score, 6),
+        vector_score=round(vector_score, 6),
+        weak=weak,
     )
 
 
@@ -87,10 +98,13 @@ def shown_candidates(connection: apsw.Connection, candidates: Sequence[Candidate
     """The hits of candidates that were found by meaning."""
     shown = search_sql.shown(connection, [candidate.chunk for candidate in candidates])
     return [
-        replace(
-            hit_of(candidate.chunk, shown[candidate.chunk], marker, candidate.score),
-            keyword_score=round(candidate.keyword, 6),
-            vector_score=round(candidate.cosine, 6),
+        hit_of(
+            candidate.chunk,
+            shown[candidate.chunk],
+            marker,
+            candidate.score,
+            keyword_score=candidate.keyword,
+            vector_score=candidate.cosine,
             weak=candidate.weak,
         )
         for candidate in candidates

@@ -23,6 +23,12 @@ _JOINING = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20ff\u2de0-\u2dff\u302a-\u302f\u3099\u309a\ua66f-\uabff"
     "\ufb1e\ufe00-\ufe0f\ufe20-\ufe2f\uff9e\uff9f\U000101fd-\U0001afef\U0001b170-\U0001ffff\U000e0100-\U000e01ef]"
 )
+# All but what normalisation leaves as it is, save for its case, whatever stands beside it, and full-width punctuation,
+# which stays punctuation: where there is none of these, nothing more is found in the normalised text.
+_CHANGING = re.compile(
+    "[^\0-\x7f\u3001-\u3029\u3041-\u3096\u309d\u309e\u30a0-\u30fe\u4e00-\u9fff"
+    "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff3d\uff5b-\uff5e]"
+)
 _LETTER = re.compile(LETTER)
 _REST = re.compile(f"{LETTER}*")
 # Latin letters without their diacritics, one for one: `élan` begins like the stem `elan`.
@@ -90,6 +96,8 @@ class Marker:
         if len(lower) == len(text):
             found = self._find(lower)
             if len({mark for _, _, mark in found}) == len(self._runs) + len(self._stems):
+                return found
+            if not _CHANGING.search(text):
                 return found
         normal, places = _mapped(text)
         found = self._find(normal)

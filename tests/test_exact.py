@@ -50,6 +50,13 @@ def assert_right(world: World, index: ExactIndex, k: int = 3) -> None:
         for chunk, score in scores.items():
             assert score == pytest.approx(float(np.frombuffer(everything[chunk], "<f4") @ QUERY), abs=1e-5)
         assert len(index.vectors(connection, list(everything))) == len(everything)
+        placed = index.placed(connection, QUERY, [*everything, 10**9])
+        assert {chunk: one.cosine for chunk, one in placed.items()} == scores
+        assert {chunk: (one.note, one.language_group) for chunk, one in placed.items()} == {
+            chunk: (note, group)
+            for chunk, note, group in connection.execute("SELECT id, note, language_group FROM chunk")
+            if chunk in everything
+        }
 
 
 @contextmanager
@@ -83,6 +90,32 @@ def test_after_any_change_the_matrix_equals_a_scan_of_what_is_stored(
                 world.delete([living.pop(which % len(living))])
             if verb in ("add", "edit"):
                 living += world.add(1 + which, group=group, vectors=POOL[: 1 + which])
+            assert_right(world, index)
+
+
+def test_a_chunk_keeps_its_note_when_others_go_and_come(tmp_path: Path) -> None:
+    with World(tmp_path, vector="exact") as world:
+        with world.catalog.write() as connection:
+            for key in range(2, 5):
+                columns = (
+                    "source, path, size, mtime_ns, ctime_ns, inode, content_hash, title, lang, author, space, kind"
+                )
+                columns += ", owner, origin, created_at, updated_at"
+                connection.execute(
+                    f"INSERT INTO note (key, id, {columns}) SELECT ?, ?, {columns.replace('path', '?')} "
+                    "FROM note WHERE key = 1",
+                    (key, str(key), str(key)),
+                )
+        index = ExactIndex(world.model)
+        ids: list[int] = []
+        for step in range(12):
+            # What a writer does in one transaction, and the matrix sees at once.
+            new = world.add(30, group=sql.LANGUAGE_GROUPS[step % 2])
+            with world.catalog.write() as connection:
+                connection.execute("UPDATE chunk SET note = ? WHERE id >= ?", (1 + step % 4, new[0]))
+            assert_right(world, index)
+            ids += new
+            world.delete([ids.pop(where) for where in (0, len(ids) // 2, -1)])
             assert_right(world, index)
 
 

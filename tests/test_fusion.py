@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nescord.fusion import Fusion, Scores, convex, evidence, fused, imputed, min_max, rrf, standardised
+from nescord.fusion import Fusion, Scores, _line, convex, evidence, fused, imputed, min_max, rrf, standardised
 
 FUSIONS: tuple[Fusion, ...] = ("rrf", "convex", "imputed")
 CANDIDATES = st.lists(
@@ -109,3 +109,10 @@ def test_better_in_both_is_better(fusion: Fusion) -> None:
         fusion, array(9, 3), np.array([True, True]), array(0.8, 0.2), array(3, 1), 0.7, np.array([True, True])
     )
     assert found[0] > found[1]
+
+
+@given(points=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=5, max_size=60))
+def test_the_line_is_that_of_least_squares(points: list[tuple[float, float]]) -> None:
+    x, y = np.array(points).T
+    if np.ptp(x) > 1e-3:
+        assert _line(x, y) == pytest.approx(tuple(np.polyfit(x, y, 1)), rel=1e-6, abs=1e-6)

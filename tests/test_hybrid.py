@@ -338,3 +338,43 @@ def test_a_query_of_filters_only_lists_what_passes_in_any_mode(base: tuple[Knowl
     for mode in MODES:
         found = {hit.path for hit in km.search("tag:work source:home", mode=mode, limit=1000)}
         assert found == {note.path for note in notes if note.tag.startswith("work") and note.source == "home"}
+
+
+def test_a_warm_search_sees_what_another_process_stores_edits_trashes_and_brings_back(tmp_path: Path) -> None:
+    vault = tmp_path / "v"
+    write_notes(vault, {f"{word}.md": f"{word} and some {word}" for word in ENGLISH} | {"ja.md": "梅干しと会議の話。"})
+    with (
+        open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact") as warm,
+        open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact") as writer,
+    ):
+        writer.ingest(vault)
+
+        def check(*, there: set[str], gone: set[str]) -> None:
+            with open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact") as cold:
+                for mode in MODES:
+                    for query in ("plum jam", "会議", "river source:v", "plum -kettle", "lantern"):
+                        views = [(warm, cold), *((warm.scoped([one]), cold.scoped([one])) for one in ("personal", "x"))]
+                        for ours, expected in views:
+                            hits = list(ours.search(query, mode=mode, limit=50))
+                            assert hits == list(expected.search(query, mode=mode, limit=50))
+                    found = {hit.path for hit in warm.search("plum jam", mode=mode, limit=50)}
+                    assert found >= there
+                    assert not found & gone
+
+        everything = {f"{word}.md" for word in ENGLISH} | {"ja.md"}
+        check(there=everything, gone=set())
+        note = writer.capture("a lantern by the river")
+        check(there=everything, gone=set())
+        writer.catch_up()
+        check(there=everything | {note.path}, gone=set())
+        # A note that becomes Japanese, one that is edited, one whose file is gone.
+        write_notes(vault, {"plum.md": "梅干しと湯たんぽの話です。", "river.md": "a long walk\n\n# Two\n\nplum jam"})
+        (vault / "kettle.md").unlink()
+        writer.ingest(vault)
+        check(there=everything - {"kettle.md"}, gone={"kettle.md"})
+        (trashed,) = writer.trash()
+        writer.restore_note(trashed.note_id)
+        writer.catch_up()
+        check(there=everything, gone=set())
+        writer.remove_source("v")
+        check(there={note.path, "kettle.md"}, gone=everything - {"kettle.md"})

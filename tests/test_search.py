@@ -5,13 +5,17 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nescord import KnowledgeManager
+from nescord.catalog.search import Filter, best_chunks, notes_holding
 from nescord.errors import QueryError, UsageError
+from nescord.notes import Scope
+from nescord.query import parse_query
 from nescord.words import normalise
 from tests.vaults import open_base, paths_found, write_notes
 
@@ -223,3 +227,50 @@ def test_an_unknown_mode_and_limit_are_refused(base: KnowledgeManager) -> None:
         base.search("x", mode="psychic")
     with pytest.raises(UsageError, match="limit 0"):
         base.search("x", limit=0)
+
+
+def test_many_chunks_of_one_note_do_not_hide_the_others(tmp_path: Path) -> None:
+    long = "\n\n".join(f"## Plum {number}\n\n{'plum jam ' * 90}" for number in range(150))
+    write_notes(tmp_path / "v", {"long.md": long, **{f"{n}.md": f"a walk with plum number {n}" for n in range(4)}})
+    with open_base(tmp_path / "kb") as km:
+        km.ingest(tmp_path / "v")
+        for query in ("plum", "plum source:v", "plum nowhere"):
+            assert len(km.search(query, mode="keyword", limit=5)) == 5
+            assert km.search(query, mode="keyword", limit=1)[0].path == "long.md"
+
+
+@pytest.mark.parametrize("query", ["検索", "設計 検索", "会 設", "か OR は", "9 aB"])
+@pytest.mark.parametrize("limit", [1, 2, 7, 1000])
+def test_each_note_shows_its_best_chunk_and_comes_by_it(tmp_path: Path, query: str, limit: int) -> None:
+    import random
+
+    rng = random.Random(3)
+    words = ("検索", "設計", "会議", "か", "は", "9", "aB", "plum")
+    notes = {
+        f"{number}.md": "\n\n".join(
+            f"## {rng.choice(words)}\n\n{' '.join(rng.choices(words, k=40))} {'x' * 900}"
+            for _ in range(rng.randint(1, 9))
+        )
+        for number in range(25)
+    }
+    write_notes(tmp_path / "v", notes)
+    with open_base(tmp_path / "kb") as km:
+        km.ingest(tmp_path / "v")
+        parsed = parse_query(query, ZoneInfo("UTC"))
+        expression = " OR ".join(term.match for term in parsed.terms)
+        with km._base.verb() as catalog, catalog.read() as connection:
+            best: dict[int, tuple[float, int]] = {}
+            for chunk, note, rank in connection.execute(
+                "SELECT chunk.id, note, rank FROM chunk_fts JOIN chunk ON chunk.id = chunk_fts.rowid "
+                "WHERE chunk_fts MATCH ?",
+                (expression,),
+            ):
+                best[note] = min(best.get(note, (0.0, 0)), (rank, chunk))
+            expected = [(chunk, note) for note, (_, chunk) in sorted(best.items(), key=lambda one: one[1])]
+            for scope in (Scope(), Scope(frozenset({"personal"}))):
+                allowed = Filter(parsed, scope)
+                found = best_chunks(connection, expression, allowed, limit)
+                assert [(chunk.id, chunk.note) for chunk in found] == expected[:limit]
+                holding = notes_holding(connection, expression, allowed, limit)
+                assert holding == (set(best) if len(best) <= limit else None)
+            assert best_chunks(connection, expression, Filter(parsed, Scope(frozenset({"nowhere"}))), limit) == []

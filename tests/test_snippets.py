@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nescord import snippets
 from nescord.snippets import WIDTH, Marker
+from nescord.words import normalise
 
 
 def marked(text: str, *marks: tuple[bool, str]) -> list[str]:
@@ -53,3 +57,28 @@ def test_marks_always_lie_inside_the_snippet(text: str, word: str, is_cjk: bool)
     assert len(snippet) <= WIDTH + 2
     assert all(0 <= start < end <= len(snippet) for start, end in spans)
     assert list(spans) == sorted(spans)
+
+
+def test_what_is_left_unnormalised_has_nothing_to_normalise_but_punctuation() -> None:
+    for code in range(0x110000):
+        character = chr(code)
+        if snippets._CHANGING.search(character):
+            continue
+        normal = normalise(character)
+        is_mark = snippets._LETTER.search(character + normal) is None and len(normal) == 1
+        assert normal == character.lower() or is_mark, hex(code)
+
+
+MIXED = st.text("検索がカ゛か\u3099ー々aA1（）！Ａｶﾞ㍿é\u0301 。\n", max_size=30)
+
+
+@given(text=MIXED, words=st.lists(st.tuples(st.booleans(), MIXED.map(normalise)), max_size=3))
+def test_what_is_found_does_not_hang_on_whether_the_text_was_normalised(
+    text: str, words: list[tuple[bool, str]]
+) -> None:
+    # Marks are letters and digits: words and runs of a query.
+    marker = Marker((is_cjk, word) for is_cjk, word in words if word.isalnum())
+    found = marker.marks(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snippets, "_CHANGING", re.compile(""))  # there is always something to normalise
+        assert marker.marks(text) == found

@@ -40,13 +40,20 @@ class ShownChunk:
     updated_at: str
 
 
-# The best chunk of each note: of a group, SQLite takes the other columns from the row that has the min()
-# (https://www.sqlite.org/lang_select.html#bareagg). Cheaper than letting FTS5 sort all chunks and dropping most.
+# `+rank`, for FTS5's own ORDER BY rank sorts every match before the first is given; SQLite's sorter keeps no more than
+# the LIMIT (https://www.sqlite.org/fts5.html#sorting_by_auxiliary_function_results). Whose chunks they are is looked up
+# for these only, unless there are conditions on their notes.
 _BEST = """
-SELECT chunk.id, chunk.note, min(chunk_fts.rank) AS best FROM chunk_fts
-JOIN chunk INDEXED BY note_of_chunk ON chunk.id = chunk_fts.rowid {}
-WHERE chunk_fts MATCH ? {} GROUP BY chunk.note ORDER BY best, chunk.id LIMIT ?
+SELECT chunk.id, chunk.note, ranked.best FROM (
+    SELECT chunk_fts.rowid AS id, chunk_fts.rank AS best FROM chunk_fts {}
+    WHERE chunk_fts MATCH ? {} ORDER BY +chunk_fts.rank, chunk_fts.rowid LIMIT ?
+) AS ranked JOIN chunk INDEXED BY note_of_chunk ON chunk.id = ranked.id ORDER BY ranked.best, chunk.id
 """
+_HOLDING = """
+SELECT DISTINCT chunk.note FROM chunk_fts {} WHERE chunk_fts MATCH ? {} LIMIT ?
+"""
+_NOTE = "JOIN note ON note.key = chunk.note"
+_OF_CHUNK = "JOIN chunk INDEXED BY note_of_chunk ON chunk.id = chunk_fts.rowid"
 _MATCHING_NOTES = (
     "(SELECT chunk.note FROM chunk_fts JOIN chunk ON chunk.id = chunk_fts.rowid WHERE chunk_fts MATCH ?{})"
 )
@@ -78,39 +85,62 @@ class Filter:
     checks: Sequence[str] = ()
     required: Sequence[Term] = ()
 
+    @property
+    def allows_all(self) -> bool:
+        return not _conditions(self)[0]
+
 
 def best_chunks(connection: apsw.Connection, expression: str, allowed: Filter, limit: int) -> list[FoundChunk]:
     """The best chunk for an FTS5 expression of each of the best `limit` notes that are allowed; ties by chunk id."""
     conditions, bindings = _conditions(allowed)
-    joined = ("JOIN note ON note.key = chunk.note", f"AND {' AND '.join(conditions)}") if conditions else ("", "")
-    rows = connection.execute(_BEST.format(*joined), (expression, *bindings, limit))
-    return [FoundChunk(chunk_id, note, -rank) for chunk_id, note, rank in rows]
+    statement = _BEST.format(f"{_OF_CHUNK} {_NOTE}" if conditions else "", _and(conditions))
+    wanted = 2 * limit
+    while True:
+        rows: list[tuple[int, int, float]] = connection.execute(statement, (expression, *bindings, wanted)).fetchall()  # type: ignore[assignment]  # three columns
+        best: dict[int, FoundChunk] = {}
+        for chunk_id, note, rank in rows:
+            if note not in best:
+                best[note] = FoundChunk(chunk_id, note, -rank)
+        # The best chunks may all be of a few long notes.
+        if len(best) >= limit or len(rows) < wanted:
+            return list(best.values())[:limit]
+        wanted *= 8
+
+
+def notes_holding(connection: apsw.Connection, expression: str, allowed: Filter, most: int) -> set[int] | None:
+    """The notes that an FTS5 expression finds and that are allowed; None when they are more than `most`.
+
+    For who need not know which is the best: nothing is ranked, which is most of what `best_chunks` costs.
+    """
+    conditions, bindings = _conditions(allowed)
+    statement = _HOLDING.format(f"{_OF_CHUNK} {_NOTE if conditions else ''}", _and(conditions))
+    rows = connection.execute(statement, (expression, *bindings, most + 1))
+    notes = {note for (note,) in rows}
+    return notes if len(notes) <= most else None
 
 
 def allowed_chunks(
     connection: apsw.Connection, allowed: Filter, chunk_ids: Sequence[int]
 ) -> dict[int, tuple[int, str]]:
-    """Those of the chunks that exist and are allowed -> (their note, its language)."""
+    """Those of the chunks that exist and are allowed -> (their note, their language group)."""
     conditions, bindings = _conditions(allowed)
     rows = connection.execute(
-        "SELECT chunk.id, chunk.note, note.lang FROM chunk JOIN note ON note.key = chunk.note "
+        "SELECT chunk.id, chunk.note, chunk.language_group FROM chunk JOIN note ON note.key = chunk.note "
         f"WHERE chunk.id IN (SELECT value FROM json_each(?)) {_and(conditions)}",
         (json.dumps(list(chunk_ids)), *bindings),
     )
-    return {chunk: (note, lang) for chunk, note, lang in rows}
+    return {chunk: (note, group) for chunk, note, group in rows}
 
 
 def every_allowed_chunk(connection: apsw.Connection, allowed: Filter, most: int) -> dict[int, tuple[int, str]] | None:
-    """All chunks that are allowed -> (their note, its language); None when they are more than `most`, or all are."""
+    """All chunks that are allowed -> (their note, their language group); None when they are more than `most`."""
     conditions, bindings = _conditions(allowed)
-    if not conditions:
-        return None
     rows: list[tuple[int, int, str]] = connection.execute(
-        "SELECT chunk.id, chunk.note, note.lang FROM chunk JOIN note ON note.key = chunk.note "
+        "SELECT chunk.id, chunk.note, chunk.language_group FROM chunk JOIN note ON note.key = chunk.note "
         f"WHERE 1 {_and(conditions)} LIMIT ?",
         (*bindings, most + 1),
     ).fetchall()  # type: ignore[assignment]  # three columns
-    return {chunk: (note, lang) for chunk, note, lang in rows} if len(rows) <= most else None
+    return {chunk: (note, group) for chunk, note, group in rows} if len(rows) <= most else None
 
 
 def listed(connection: apsw.Connection, allowed: Filter, limit: int) -> list[FoundChunk]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import apsw
 
@@ -20,6 +21,15 @@ class PendingText:
     title: str
     headings: str
     text: str
+
+
+class PlacedVector(NamedTuple):
+    """A chunk's vector, and where it belongs."""
+
+    chunk: int
+    note: int
+    language_group: str
+    vector: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,17 @@ def all_vectors(
         "WHERE ?2 IS NULL OR chunk.language_group = ?2 ORDER BY chunk.id",
         (model, language_group),
     )
+
+
+def placed_vectors(connection: apsw.Connection, model: int, chunk_ids: Sequence[int] | None) -> Iterator[PlacedVector]:
+    """The vectors of those of the chunks (None: of all) that exist and have one, by id."""
+    some = "" if chunk_ids is None else "WHERE chunk.id IN (SELECT value FROM json_each(?))"
+    rows = connection.execute(
+        "SELECT chunk.id, chunk.note, chunk.language_group, embedding.vector FROM chunk JOIN embedding "
+        f"ON embedding.model = ? AND embedding.text_hash = chunk.text_hash {some} ORDER BY chunk.id",
+        (model,) if chunk_ids is None else (model, json.dumps(list(chunk_ids))),
+    )
+    return (PlacedVector(*row) for row in rows)
 
 
 def count_indexable(connection: apsw.Connection, model: int, language_group: str | None = None) -> int:
