@@ -1,76 +1,45 @@
 """A power cut at any moment of a recorded run: what the disk may hold when the machine comes back.
 
-The workload runs once through a recording VFS, which notes every write, truncate, sync, creation and deletion of the
-database, its journal and its WAL; `Recorder.mark` notes what was acknowledged when. Images are made from the record
-afterwards, so that a sweep over every instant costs one run and not one run for each.
+The workload runs once. A recording VFS notes every write, truncate, sync, creation and deletion of databases, their
+journals and WALs; tests/faults/files.py does so for files of our own; `Recorder.mark` notes what was acknowledged when.
+Images are made from the record afterwards (the model: tests/faults/disk.py), so that a sweep over every instant costs
+one run and not one run for each.
 
-The model, on the harsh side of what file systems do:
-
-- What was synced is there. Of the writes and truncates since the file's last sync any subset is there; a write is
-  split at 512-byte sectors that survive or not on their own. Bytes outside a write are never harmed (SQLite assumes
-  this too: SQLITE_IOCAP_POWERSAFE_OVERWRITE). A hole that a lost write leaves in a longer file reads as zeros.
-- Creations and deletions are durable after a sync of the folder. As in SQLite's unix VFS this is the first sync of a
-  freshly opened journal or WAL, and a deletion that asks for it; syncing a file's content does not make its name
-  durable. Until then each name, on its own, is in any state that it had since the folder's last sync.
-- -shm and temporary files are never part of an image: SQLite rebuilds them.
-
-Not modelled: renames (SQLite makes none), files written past SQLite, a disk that lies about a sync, damage at rest.
+SQLite's folder syncs are those of its unix VFS: with the first sync of a freshly opened journal or WAL, and with a
+deletion that asks for it. -shm and temporary files are never part of an image: SQLite rebuilds them.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
+from tests.faults.disk import (
+    ROOT,
+    Create,
+    Delete,
+    Disk,
+    Existed,
+    FolderSync,
+    Image,
+    Name,
+    NameChange,
+    Operation,
+    Rename,
+    Sync,
+    Truncate,
+    Write,
+    change_names,
+)
 from tests.faults.vfs import file_name, survives
 
-_SECTOR = 512
 _FOLDER_SYNCED_WITH = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL | apsw.SQLITE_OPEN_WAL
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    inode: int
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Truncate:
-    inode: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sync:
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """The name now stands for this inode, or for none."""
-
-    name: str
-    inode: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _FolderSync:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Existed:
-    """A file of before the record began: all of it durable."""
-
-    name: str
-    inode: int
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +47,29 @@ class _Mark:
     label: Hashable
 
 
-_Operation = _Write | _Truncate | _Sync | _Name | _FolderSync
-_Entry = _Operation | _Existed | _Mark
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What a disk may hold after a power cut following operation `at`; `marks` were set before it."""
-
-    at: int
-    kept: str
-    marks: tuple[Hashable, ...]
-    files: dict[str, bytes]
-
-    def write_to(self, folder: Path) -> None:
-        """Make `folder`, which must not exist yet, with the files of this image."""
-        folder.mkdir(parents=True)
-        for name, content in self.files.items():
-            (folder / name).write_bytes(content)
+_Entry = Operation | Existed | _Mark
 
 
 class Recorder:
     """The record of one run. Keep the VFS that `vfs` returns for as long as connections use its name.
 
-    One recorder records one folder: databases of other folders would not share its folder sync.
+    With a `root`, files in any folder below it are recorded, and what is there already is read now, so nothing may
+    have a database of it open. Files and folders that turn up later though nobody recorded how they were made are
+    taken for unsynced. Without one, the folder of the first database is recorded, and what is there is durable.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None) -> None:
+        self.recording = threading.RLock()
+        """Held while an operation is made and noted, so that the record has the order of the disk."""
+
         self._entries: list[_Entry] = []
-        self._names: dict[str, int] = {}
-        self._inodes = 0
-        self._folder: Path | None = None
-        self._recording = threading.RLock()
+        self._names: dict[Name, int] = {}
+        self._folders = {ROOT}
+        self._inodes = ROOT
+        self._root = root.resolve() if root else None
+        self._is_first_sight_durable = root is None
+        if root and root.exists():
+            self._read_below(root.resolve(), ROOT)
 
     def vfs(self, name: str) -> apsw.VFS:
         return _RecordingVFS(name, self)
@@ -120,7 +80,7 @@ class Recorder:
 
     @property
     def operations(self) -> int:
-        return sum(1 for entry in self._entries if not isinstance(entry, _Mark | _Existed))
+        return sum(1 for entry in self._entries if not isinstance(entry, _Mark | Existed))
 
     def images(self, rng: random.Random, *, every: int = 1, subsets: int = 3) -> Iterator[Image]:
         """Images of a cut after operation 0, 1, 2 … (or every n-th, from a random start, and always the last).
@@ -128,7 +88,7 @@ class Recorder:
         Of each instant: the image without anything unsynced, then `subsets - 1` random ones. An image that equals
         an earlier one with the same marks is left out, so there are fewer than operations times subsets.
         """
-        disk = _Disk()
+        disk = Disk()
         marks: list[Hashable] = []
         seen: set[int] = set()
         at, start = 0, rng.randrange(every)
@@ -136,150 +96,145 @@ class Recorder:
             match entry:
                 case _Mark(label):
                     marks.append(label)
-                case _Existed():
+                case Existed():
                     disk.adopt(entry)
                 case _:
                     disk.apply(entry)
                     at += 1
             last = position + 1 == len(self._entries)
             # Marks that follow an operation belong to it: they promise what that operation made durable.
-            if not last and (isinstance(self._entries[position + 1], _Mark) or at % every != start):
+            if not last and (isinstance(self._entries[position + 1], _Mark | Existed) or at % every != start):
                 continue
             for image in disk.images(rng, subsets, at, tuple(marks)):
-                digest = hash((image.marks, tuple(sorted(image.files.items()))))
+                digest = image.digest()
                 if digest not in seen:
                     seen.add(digest)
                     yield image
 
-    def open(self, path: str, existed: bool, read: Callable[[], bytes]) -> int:
-        """The inode behind a path that was just opened."""
-        with self._recording:
+    def without_a_cut(self) -> Image:
+        """All that was recorded. What the folder holds beside it, or otherwise, was done past the recording layers."""
+        disk = Disk()
+        for entry in self._entries:
+            if isinstance(entry, Existed):
+                disk.adopt(entry)
+            elif not isinstance(entry, _Mark):
+                disk.apply(entry)
+        marks = tuple(entry.label for entry in self._entries if isinstance(entry, _Mark))
+        return disk.image(random.Random(0), 1.0, 1.0, self.operations, marks)
+
+    def holds(self, path: Path) -> bool:
+        """Whether this path lies below the folder that is recorded, or is it."""
+        return self._root is not None and _absolute(path).is_relative_to(self._root)
+
+    def inode(self, path: Path) -> int:
+        """The inode of a file or folder that exists. If it was never seen, it was made by now, and is not synced."""
+        with self.recording:
+            if _absolute(path) == self._root:
+                return ROOT
+            name = self._name_of(path)
+            if name not in self._names:
+                if path.is_dir():
+                    self.made_folder(path)
+                else:
+                    self.opened(path, True, path.read_bytes)
+            return self._names[name]
+
+    def see(self, path: Path) -> None:
+        """Take notice of all that is at this path, before it moves or goes."""
+        with self.recording:
+            if is_rebuilt(path) or not os.path.lexists(path):
+                return
+            self.inode(path)
+            if path.is_dir():
+                for below in sorted(path.iterdir()):
+                    self.see(below)
+
+    def opened(self, path: Path, existed: bool, read: Callable[[], bytes]) -> int:
+        """The inode of a file that was just opened and, unless it `existed`, created."""
+        with self.recording:
             name = self._name_of(path)
             if name in self._names:
                 return self._names[name]
-            self._inodes += 1
-            self._names[name] = self._inodes
-            self._add(_Existed(name, self._inodes, read()) if existed else _Name(name, self._inodes))
-            return self._inodes
+            if existed and self._is_first_sight_durable:
+                self._names[name] = inode = self._new_inode()
+                self._add(Existed(name, inode, read()))
+                return inode
+            inode = self.created(path)
+            if existed:
+                self.written(inode, 0, read())
+            return inode
 
-    def deleted(self, path: str, syncdir: bool) -> None:
-        with self._recording:
-            name = self._name_of(path)
-            self._names.pop(name, None)
-            self._add(_Name(name, None))
-            if syncdir:
-                self._add(_FolderSync())
+    def created(self, path: Path) -> int:
+        """The inode of a file that was just made, and is empty."""
+        with self.recording:
+            inode = self._new_inode()
+            self._change(Create(self._name_of(path), inode))
+            return inode
+
+    def made_folder(self, path: Path) -> None:
+        with self.recording:
+            inode = self._new_inode()
+            self._folders.add(inode)
+            self._change(Create(self._name_of(path), inode, is_folder=True))
+
+    def deleted(self, path: Path) -> None:
+        with self.recording:
+            self._change(Delete(self._name_of(path)))
+
+    def renamed(self, source: Path, target: Path) -> None:
+        with self.recording:
+            self._change(Rename(self._name_of(source), self._name_of(target)))
 
     def written(self, inode: int, offset: int, data: bytes) -> None:
-        self._add(_Write(inode, offset, data))
+        self._add(Write(inode, offset, data))
 
     def truncated(self, inode: int, size: int) -> None:
-        self._add(_Truncate(inode, size))
+        self._add(Truncate(inode, size))
 
-    def synced(self, inode: int, *, folder_too: bool) -> None:
-        self._add(_Sync(inode))
-        if folder_too:
-            self._add(_FolderSync())
+    def synced(self, inode: int) -> None:
+        """The content of a file was, or the names in a folder."""
+        self._add(FolderSync(inode) if inode in self._folders else Sync(inode))
 
     def _add(self, entry: _Entry) -> None:
-        with self._recording:
+        with self.recording:
             self._entries.append(entry)
 
-    def _name_of(self, path: str) -> str:
-        folder, name = Path(path).parent, Path(path).name
-        if self._folder not in (None, folder):
-            raise ValueError(f"a recorder records one folder: it has {self._folder}, now {folder}")
-        self._folder = folder
-        return name
+    def _change(self, change: NameChange) -> None:
+        change_names(self._names, change)
+        self._add(change)
 
+    def _new_inode(self) -> int:
+        self._inodes += 1
+        return self._inodes
 
-@dataclass(slots=True)
-class _File:
-    durable: bytearray = field(default_factory=bytearray)
-    pending: list[_Write | _Truncate] = field(default_factory=list)
+    def _name_of(self, path: Path) -> Name:
+        path = _absolute(path)
+        if self._root is None:
+            self._root = path.parent
+        if path == self._root or not path.is_relative_to(self._root):
+            raise ValueError(f"this recorder records what lies below {self._root}, and {path} does not")
+        return self.inode(path.parent), path.name
 
-    def sync(self) -> None:
-        for change in self.pending:
-            _apply(self.durable, change)
-        self.pending.clear()
-
-    def after_a_cut(self, rng: random.Random, chance: float) -> bytes:
-        content = bytearray(self.durable)
-        for change in self.pending:
-            if isinstance(change, _Truncate):
-                if rng.random() < chance:
-                    _apply(content, change)
+    def _read_below(self, folder: Path, inode: int) -> None:
+        for path in sorted(folder.iterdir()):
+            if is_rebuilt(path):
                 continue
-            torn = rng.random() < 0.5
-            for piece in _sectors(change) if torn else [change]:
-                if rng.random() < chance:
-                    _apply(content, piece)
-        return bytes(content)
+            name, new = (inode, path.name), self._new_inode()
+            self._names[name] = new
+            self._add(Existed(name, new, None if path.is_dir() else path.read_bytes()))
+            if path.is_dir():
+                self._folders.add(new)
+                self._read_below(path, new)
 
 
-@dataclass(slots=True)
-class _Disk:
-    """The state of the folder at one point of the record."""
-
-    files: dict[int, _File] = field(default_factory=dict)
-    names: dict[str, list[int | None]] = field(default_factory=dict)
-    """What each name stood for at the last sync of its folder, and since then, in order."""
-
-    def adopt(self, entry: _Existed) -> None:
-        self.files[entry.inode] = _File(bytearray(entry.content))
-        self.names[entry.name] = [entry.inode]
-
-    def apply(self, operation: _Operation) -> None:
-        match operation:
-            case _Write(inode) | _Truncate(inode):
-                self.files[inode].pending.append(operation)
-            case _Sync(inode):
-                self.files[inode].sync()
-            case _Name(name, target):
-                if target is not None:
-                    self.files.setdefault(target, _File())
-                self.names.setdefault(name, [None]).append(target)
-            case _FolderSync():
-                self.names = {name: states[-1:] for name, states in self.names.items()}
-
-    def images(self, rng: random.Random, subsets: int, at: int, marks: tuple[Hashable, ...]) -> Iterator[Image]:
-        yield self._image(rng, 0.0, at, marks)
-        if all(len(states) == 1 for states in self.names.values()) and not any(
-            file.pending for file in self.files.values()
-        ):
-            return
-        for _ in range(subsets - 1):
-            # 1.0 is the kill that is no power cut; the chances beside it lose or keep all but a little.
-            yield self._image(rng, rng.choice((0.1, 0.5, 0.9, 1.0)), at, marks)
-
-    def _image(self, rng: random.Random, chance: float, at: int, marks: tuple[Hashable, ...]) -> Image:
-        kept: dict[str, bytes] = {}
-        for name, states in self.names.items():
-            inode = rng.choice(states) if 0 < chance < 1 else states[-1 if chance else 0]
-            if inode is not None:
-                kept[name] = self.files[inode].after_a_cut(rng, chance)
-        return Image(at, f"{chance:.0%} of what was not synced", marks, kept)
+def _absolute(path: Path) -> Path:
+    """Without symbolic links above its name; the last part stands as it is."""
+    return Path(os.path.realpath(path.absolute().parent)) / path.name
 
 
-def _apply(content: bytearray, change: _Write | _Truncate) -> None:
-    end = change.size if isinstance(change, _Truncate) else change.offset + len(change.data)
-    if len(content) < end:
-        content.extend(bytes(end - len(content)))
-    if isinstance(change, _Truncate):
-        del content[end:]
-    else:
-        content[change.offset : end] = change.data
-
-
-def _sectors(write: _Write) -> list[_Write]:
-    """The write in pieces that end where the sectors of the disk end."""
-    pieces = []
-    start, end = write.offset, write.offset + len(write.data)
-    while start < end:
-        stop = min(end, start - start % _SECTOR + _SECTOR)
-        pieces.append(_Write(write.inode, start, write.data[start - write.offset : stop - write.offset]))
-        start = stop
-    return pieces
+def is_rebuilt(path: Path) -> bool:
+    """Whether SQLite makes this file anew, so that it is no part of an image."""
+    return path.name.endswith("-shm")
 
 
 class _RecordingVFS(apsw.VFS):
@@ -293,18 +248,23 @@ class _RecordingVFS(apsw.VFS):
         return _RecordingFile(self._recorder, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
-        super().xDelete(filename, False)
-        self._recorder.deleted(filename, syncdir)
+        with self._recorder.recording:
+            super().xDelete(filename, False)
+            self._recorder.deleted(Path(filename))
+            if syncdir:
+                self._recorder.synced(self._recorder.inode(Path(filename).parent))
 
 
 class _RecordingFile(apsw.VFSFile):
     def __init__(self, recorder: Recorder, name: apsw.URIFilename | str | None, flags: list[int]) -> None:
-        path = file_name(name)
-        existed = Path(path).exists()
-        super().__init__("", name, flags)
+        path = Path(file_name(name))
         self._recorder = recorder
-        # Read through SQLite's own handle: open() and close() of ours would drop its POSIX locks.
-        self._inode = recorder.open(path, existed, lambda: self.xRead(self.xFileSize(), 0))
+        with recorder.recording:
+            existed = path.exists()
+            super().__init__("", name, flags)
+            # Read through SQLite's own handle: open() and close() of ours would drop its POSIX locks.
+            self._inode = recorder.opened(path, existed, lambda: self.xRead(self.xFileSize(), 0))
+            self._folder = recorder.inode(path.parent)
         self._folder_sync_due = bool(flags[0] & _FOLDER_SYNCED_WITH) and bool(flags[0] & apsw.SQLITE_OPEN_CREATE)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
@@ -317,7 +277,9 @@ class _RecordingFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         # Not passed on: this machine keeps its power.
-        self._recorder.synced(self._inode, folder_too=self._folder_sync_due)
+        self._recorder.synced(self._inode)
+        if self._folder_sync_due:
+            self._recorder.synced(self._folder)
         self._folder_sync_due = False
 
     def xFileControl(self, op: int, ptr: int) -> bool:  # noqa: N802
