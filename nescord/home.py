@@ -11,7 +11,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -243,14 +243,18 @@ def write_identity(folder: DataFolder, identity: Identity) -> None:
 def note_deployment(folder: DataFolder, settings: Settings) -> None:
     """Remember that the knowledge base lives on in this deployment and in this boot of the machine or container.
 
-    Cheap to call at every opening: something is written only once for each of them.
+    Cheap to call at every opening: something is written only once for each of them. A disk that cannot be written keeps
+    nobody from reading: then it is noted another time.
     """
-    boot = _boot()
+    with suppress(OSError):
+        _note_deployment(folder, settings.railway_deployment_id, _boot())
+
+
+def _note_deployment(folder: DataFolder, deployment: str | None, boot: str) -> None:
     try:
         is_known = (folder.run / _BOOT).read_text(encoding="utf-8") == boot
     except (OSError, ValueError):
         is_known = False
-    deployment = settings.railway_deployment_id
     with _changing_identity(folder) as identity:
         deployments = identity.deployments
         if deployment is not None and deployment not in deployments:
@@ -265,8 +269,11 @@ def note_deployment(folder: DataFolder, settings: Settings) -> None:
 
 
 def note_counts(folder: DataFolder, counts: Mapping[str, int]) -> None:
-    """Remember how much is stored (`notes`, `chunks`, …), so that a volume that lost it is recognised."""
-    with _changing_identity(folder) as identity:
+    """Remember how much is stored (`notes`, `chunks`, …), so that a volume that lost it is recognised.
+
+    What was stored stays so if the disk is full by then: a later call remembers it.
+    """
+    with suppress(OSError), _changing_identity(folder) as identity:
         if dict(identity.last_counts) != dict(counts):
             write_identity(folder, replace(identity, last_counts=dict(counts)))
 

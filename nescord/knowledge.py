@@ -7,15 +7,15 @@ with the spaces applied inside SQL.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from nescord import registry
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
 from nescord.catalog import status as status_sql
@@ -24,7 +24,8 @@ from nescord.catalog.notes import IndexedChunk
 from nescord.catalog.sources import Source
 from nescord.catalog.status import Status
 from nescord.errors import NotFoundError, UsageError, VaultError
-from nescord.home import DataFolder
+from nescord.home import DataFolder, note_counts
+from nescord.identifiers import uuid7
 from nescord.locks import LockName
 from nescord.notes import Failure, IngestReport, Note, Scope, TrashedNote
 from nescord.opened import OpenBase
@@ -34,10 +35,12 @@ from nescord.sources import vault
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
+    from nescord.backup.manager import BackupManager
     from nescord.embed import EmbedReport, PendingWork
     from nescord.index.drain import RebuildReport
     from nescord.ingest import IngestOptions, IngestPlan
     from nescord.meaning import MeaningReport, MeaningStatus
+    from nescord.persistence import OffSiteSummary, PersistenceReport
 
 
 class KnowledgeManager(ScopedKnowledge):
@@ -57,6 +60,7 @@ class KnowledgeManager(ScopedKnowledge):
         """
         settings = settings or Settings()
         folder = DataFolder.at(settings)
+        folder.finish_restore(settings)
         is_new = not folder.has_begun()
         if is_new:
             folder = DataFolder.create(settings, begin=partial(_new_database, vfs=vfs))
@@ -124,6 +128,7 @@ class KnowledgeManager(ScopedKnowledge):
             report = ingest.commit(catalog, found, self._base.drafting, options)
             if not (report.dry_run or report.interrupted):
                 self._catch_up(catalog, report, options)
+            self._remember_counts(catalog, report)
             return report
 
     def plan(self, path: Path | str | None = None) -> IngestPlan:
@@ -136,7 +141,10 @@ class KnowledgeManager(ScopedKnowledge):
         from nescord import ingest
 
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return ingest.commit(catalog, found, self._base.drafting, options or ingest.IngestOptions())
+            registry.refuse_while_paused(catalog)
+            report = ingest.commit(catalog, found, self._base.drafting, options or ingest.IngestOptions())
+            self._remember_counts(catalog, report)
+            return report
 
     def catch_up(self, options: IngestOptions | None = None) -> MeaningReport:
         """Embed what has no vector yet and tell Chroma what changed: the last step of `ingest`, on its own."""
@@ -188,6 +196,34 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, catalog.read() as connection:
             return self._base.meaning.status(connection)
 
+    def verify(
+        self, *, deep: bool = False, off_site: Callable[[], OffSiteSummary | None] | OffSiteSummary | None = None
+    ) -> PersistenceReport:
+        """Look into disk, identity, database, index and backups. Nothing is changed, and no finding raises.
+
+        `deep` reads every page and index entry; `off_site` is what the off-site store says, or who asks it.
+        """
+        from nescord import persistence
+
+        base = self._base
+        return persistence.verify(
+            base.folder, base.settings, base.locks, lambda: nullcontext(base), deep=deep, off_site=off_site
+        )
+
+    def repair(self, report: PersistenceReport) -> list[str]:
+        """Mend what a verification found, as far as nothing is lost by it; says what was done and what could not be."""
+        from nescord.persistence.repair import repair
+
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            return repair(report, catalog, self._base.meaning)
+
+    @property
+    def backups(self) -> BackupManager:
+        """Make backups, prove them, put one back."""
+        from nescord.backup.manager import BackupManager
+
+        return BackupManager(self._base.settings)
+
     def failures(self) -> list[Failure]:
         """The files that could not be stored or that something is wrong with."""
         with self._base.verb() as catalog, catalog.read() as connection:
@@ -205,19 +241,13 @@ class KnowledgeManager(ScopedKnowledge):
 
     def move_source(self, name: str, path: Path | str) -> Source:
         """The vault `name` lives at `path` now; its notes keep their ids."""
-        root = vault.real_root(Path(path))
-        with self._base.verb() as catalog, catalog.write() as connection:
-            source = _named(sources_sql.by_name(connection, name), name)
-            other = sources_sql.by_root(connection, str(root))
-            if other and other.id != source.id:
-                raise VaultError(f'{root} is already the vault "{other.name}"')
-            sources_sql.move(connection, source.id, str(root), vault.kind_of(root))
-            return replace(source, root=str(root))
+        with self._base.verb() as catalog:
+            return registry.move(catalog, name, vault.real_root(Path(path)))
 
     def remove_source(self, name: str) -> int:
         """Forget a vault: its notes are trashed (and come back when it is ingested again). Returns how many."""
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST), catalog.write() as connection:
-            source = _named(sources_sql.by_name(connection, name), name)
+            source = registry.named(sources_sql.by_name(connection, name), name)
             if source.kind == "capture":
                 raise UsageError(f'"{name}" holds what was captured: it cannot be removed')
             keys = notes_sql.living_keys(connection, source.id)
@@ -231,23 +261,82 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, catalog.read() as connection:
             return notes_sql.all_trashed(connection)
 
-    def restore_note(self, wanted: str) -> Note:
-        """Bring a trashed note back. One whose file is gone from its vault becomes ours from then on.
+    def restore_note(self, wanted: str, *, at: str | None = None) -> Note:
+        """Bring a note back: from the trash, else from the newest backup that has it.
+
+        With `at` (a date or moment) it is the note as a backup from then has it. A note that is alive meanwhile is not
+        touched: the old text is stored beside it. What is brought back is ours from then on.
 
         Raises:
-            NotFoundError: there is no such note. UsageError: it is not in the trash.
+            NotFoundError: there is no such note, in no good backup either. UsageError: it is neither gone nor in the
+                trash, and no date is named.
         """
-        note = self.note(wanted)
-        if not note.trashed_at:
-            raise UsageError(f"the note {note.path} ({note.id}) is not in the trash")
+        if at is None:
+            try:
+                note = self.note(wanted)
+            except NotFoundError:
+                pass
+            else:
+                if note.trashed_at:
+                    return self._put_back(note)
+                raise UsageError(
+                    f"the note {note.path} ({note.id}) is not in the trash: name a date (--at) to get what it said then"
+                )
+        from nescord.backup.notes import note_from_backup
+
+        note, snapshot = note_from_backup(self._base, wanted, at)
+        return self._put_back(note, snapshot)
+
+    def erase_note(self, note_id: str) -> None:
+        """Delete a note for good: no restore brings it back. Snapshots hold it until they are dropped.
+
+        Raises:
+            NotFoundError: there is no such note. UsageError: it would come back from its file.
+        """
+        note = self.note(note_id)
+        if note.owner == "source" and not note.trashed_at:
+            raise UsageError(
+                f'{note.path} comes from the vault "{note.source}": delete its file and ingest, then erase it'
+            )
+        from nescord.backup.erasures import remember
+
+        with self._base.verb() as catalog, catalog.write() as connection:
+            remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)))
+            notes_sql.erase(connection, note.id)
+
+    def paused(self) -> str:
+        """The snapshot since whose restore no vault is taken in; "" when all are."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return sources_sql.paused(connection)
+
+    def resume(self) -> None:
+        """Take in vaults again after a restore: what they have meanwhile counts."""
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST), catalog.write() as connection:
+            sources_sql.resume(connection)
+
+    def _put_back(self, note: Note, snapshot: str = "") -> Note:
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             with catalog.write() as connection:
                 home = sources_sql.captures(connection)
-                taken = notes_sql.is_taken(connection, home.id, note.path)
-                path = f"{note.id}/{note.path}" if taken else note.path
+                present = notes_sql.find(connection, note.id, Scope())
+                is_alive = bool(present) and not present[0].trashed_at
+                note_id = str(uuid7()) if is_alive else note.id
+                path = f"{snapshot}/{note.path}" if is_alive else note.path
+                if notes_sql.is_taken(connection, home.id, path):
+                    path = f"{note_id}/{path}"
                 draft = self._base.drafting.restored(note, source=home.id, path=path)
-                notes_sql.restore(connection, note.id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])
-            return self.note(note.id)
+                chunks = [IndexedChunk.of(chunk) for chunk in draft.chunks]
+                if present and not is_alive:
+                    notes_sql.restore(connection, note_id, draft, chunks)
+                else:
+                    notes_sql.insert(connection, [(note_id, draft, chunks)])
+            return self.note(note_id)
+
+    def _remember_counts(self, catalog: Catalog, report: IngestReport) -> None:
+        if report.changes and not report.dry_run:
+            with catalog.read() as connection:
+                counts = status_sql.counts(connection)
+            note_counts(self.folder, counts)
 
     def _catch_up(self, catalog: Catalog, report: IngestReport, options: IngestOptions) -> None:
         begun = time.perf_counter()
@@ -261,55 +350,17 @@ class KnowledgeManager(ScopedKnowledge):
     ) -> IngestPlan:
         from nescord import ingest
 
+        if is_kept:
+            registry.refuse_while_paused(catalog)
         wanted = path or self._base.settings.vault
         if wanted is None:
             raise VaultError("no vault named: nescord ingest VAULT, or set NESCORD_VAULT")
         root = vault.real_root(Path(wanted).expanduser())
-        source = self._source_at(catalog, root, name, moved, is_kept=is_kept)
-        return ingest.plan(catalog, source, root, self._base.drafting)
-
-    def _source_at(self, catalog: Catalog, root: Path, name: str | None, moved: bool, *, is_kept: bool) -> Source:
-        """The source of the folder `root`, registered on its first ingest if that is kept (no dry run)."""
-        settings = self._base.settings
-        with catalog.read() as connection:
-            source = sources_sql.by_root(connection, str(root))
-            known = sources_sql.all_sources(connection)
-        if source:
-            if is_kept and "vault_space" in settings.model_fields_set and source.space != settings.vault_space:
-                with catalog.write() as connection:
-                    sources_sql.set_space(connection, source.id, settings.vault_space)
-                source = replace(source, space=settings.vault_space)
-            return source
-        wanted = name or root.name or "vault"
-        namesake = next((source for source in known if source.name == wanted), None)
-        if namesake and moved:
-            if is_kept:
-                self.move_source(wanted, root)
-            return replace(namesake, root=str(root))
-        if namesake:
-            raise VaultError(
-                f'there is already a vault "{wanted}" at {namesake.root}: has it moved to {root} (--same), or is this '
-                "another one (--as NAME)?"
-            )
-        for other in known:
-            if other.root and (root.is_relative_to(other.root) or Path(other.root).is_relative_to(root)):
-                raise VaultError(
-                    f'{root} and the vault "{other.name}" at {other.root} lie one inside the other, which would keep '
-                    f'notes twice: ingest {other.root}, or remove it first (nescord source remove "{other.name}")'
-                )
-        kind, shape = vault.kind_of(root), self._base.drafting.shape
-        if not is_kept:
-            return Source(0, wanted, kind, str(root), settings.vault_space, shape, b"", "")
-        with catalog.write() as connection:
-            return sources_sql.add(connection, wanted, kind, str(root), settings.vault_space, shape)
+        drafting, settings = self._base.drafting, self._base.settings
+        source = registry.source_at(catalog, settings, drafting.shape, root, name, moved=moved, is_kept=is_kept)
+        return ingest.plan(catalog, source, root, drafting)
 
 
 def _new_database(folder: DataFolder, *, vfs: str | None = None) -> None:
     with Catalog(folder.database, vfs=vfs) as catalog:
         catalog.bring_up_to_date(folder.backups)
-
-
-def _named(source: Source | None, name: str) -> Source:
-    if source is None:
-        raise NotFoundError(f'no vault "{name}": see nescord source list')
-    return source

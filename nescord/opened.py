@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nescord.catalog.database import Catalog
-from nescord.errors import CatalogError
-from nescord.home import DataFolder
+from nescord.errors import CatalogError, NescordError
+from nescord.home import DataFolder, note_deployment
 from nescord.locks import LockName, Locks
 from nescord.settings import Settings
 
@@ -32,6 +32,7 @@ class OpenBase:
         self._reopening = threading.Lock()
         with self._in_peace():
             self._catalog = self._open_catalog()
+        note_deployment(folder, settings)
         try:
             if self._catalog.is_empty:
                 raise CatalogError(
@@ -85,7 +86,13 @@ class OpenBase:
                 return
 
     def close(self) -> None:
-        self._catalog.close()
+        """Close the database, not while a restore replaces it: SQLite ends with a checkpoint and removes the WAL by its
+        name, which by then may be another one's."""
+        try:
+            with self.locks.shared(LockName.CATALOG):
+                self._catalog.close()
+        except NescordError:
+            self._catalog.close()
 
     def _open_catalog(self) -> Catalog:
         if not self.folder.database.exists():

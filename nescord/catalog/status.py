@@ -25,6 +25,12 @@ class Status:
     last_ingest: str
 
 
+def counts(connection: apsw.Connection) -> dict[str, int]:
+    """How much is stored that a lost volume would lack: living notes and chunks."""
+    notes = connection.execute("SELECT count(*) FROM note WHERE trashed_at IS NULL").get
+    return {"notes": notes, "chunks": connection.execute("SELECT count(*) FROM chunk").get}
+
+
 def status(connection: apsw.Connection) -> Status:
     """Count everything once, in the caller's transaction."""
     notes, trashed = connection.execute(

@@ -10,12 +10,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from nescord.embedding import Vectors
 from nescord.index.store import Metadata, Store
+
+if TYPE_CHECKING:
+    import apsw
+
+    from nescord.persistence.report import PersistenceReport
 
 _Row = TypeVar("_Row")
 # Chroma's cost for a row is the least for batches of this size, and an unacknowledged one is quickly said again.
@@ -126,6 +131,23 @@ class ChromaDBService:
             for chunk, stored in sample.items()
             if not any(score > _SAME for _, score in self.query(name, to_array([stored])[0], _CANARY_HITS))
         ]
+
+    def vectors(self, name: str, chunks: Sequence[int]) -> dict[int, Vectors]:
+        """The vectors that Chroma keeps of those of the chunks that are there."""
+        found: dict[int, Vectors] = {}
+        for batch in _batches(chunks):
+            ids, vectors = self._store.vectors(name, [str(chunk) for chunk in batch])
+            found |= zip(map(int, ids), vectors, strict=True)
+        return found
+
+    def verify_persistence(self, connection: apsw.Connection, model: int, *, deep: bool = False) -> PersistenceReport:
+        """Whether the live collections of a model hold what SQLite holds; nothing is changed and no finding raises.
+
+        `connection` is a read transaction, and the caller keeps others from writing to Chroma meanwhile (index.lock).
+        """
+        from nescord.persistence.index import report_of
+
+        return report_of(self, connection, model, deep=deep)
 
     def drop(self, name: str) -> None:
         """Remove a collection, if it is there."""

@@ -26,10 +26,10 @@ _CATCH_UPS = 20
 _SAMPLE = 64
 _CANARIES = 4
 # Share of rows that a query for all may miss before it is not worth asking for each of them.
-_MOST_MISSED = 0.1
+MOST_MISSED = 0.1
 # Share of rows that the graph of a sound, freshly built index may not lead to at all: 4 of 5,700 among near duplicates.
 # What is lost with a batch or a segment is more.
-_UNREACHABLE = 0.005
+UNREACHABLE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,13 +337,14 @@ def compare(
         if is_new:
             return  # what its graph does not lead to was never reachable, and cannot have been lost
         missed = sorted(ids - service.all_found(name, len(next(iter(stored.values()))) // 4))
-        lost = missed if len(missed) > len(ids) * _MOST_MISSED else _unfindable(connection, service, collection, missed)
-        if len(lost) > len(ids) * _UNREACHABLE:
+        lost = missed if len(missed) > len(ids) * MOST_MISSED else unfindable(connection, service, collection, missed)
+        if len(lost) > len(ids) * UNREACHABLE:
             raise DamagedIndexError(f"collection {name} does not give all its rows: {len(lost)} of {len(ids)} are lost")
 
 
-def _unfindable(
+def unfindable(
     connection: apsw.Connection, service: ChromaDBService, collection: Collection, chunks: Sequence[int]
 ) -> list[int]:
+    """Those of the chunks that their own stored vectors do not find."""
     stored = sql.vectors_of(connection, collection.model, collection.language_group, chunks)
     return service.lost_canaries(collection.name, stored)

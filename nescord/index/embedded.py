@@ -80,6 +80,11 @@ class EmbeddedStore:
             wanted = None if among is None else list(among)
             return self._collection(name).get(ids=wanted, limit=limit, offset=offset, include=[])["ids"]
 
+    def vectors(self, name: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        with _told(self._path, name):
+            found = self._collection(name).get(ids=list(ids), include=["embeddings"])
+        return found["ids"], np.asarray(found["embeddings"], dtype=np.float32)
+
     def query(self, name: str, vector: Vectors, k: int) -> tuple[list[str], list[float]]:
         with _told(self._path, name):
             found = self._collection(name).query(

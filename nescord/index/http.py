@@ -74,6 +74,11 @@ class HttpStore:
         ids: list[str] = found["ids"]
         return ids
 
+    def vectors(self, name: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        found = self._ask(name, "get", {"ids": list(ids), "include": ["embeddings"]})
+        assert isinstance(found, dict)
+        return found["ids"], np.asarray(found["embeddings"], dtype=np.float32)
+
     def query(self, name: str, vector: Vectors, k: int) -> tuple[list[str], list[float]]:
         body = {"query_embeddings": [vector.tolist()], "n_results": k, "include": ["distances"]}
         found = self._ask(name, "query", body)

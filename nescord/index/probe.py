@@ -20,8 +20,9 @@ import numpy as np
 
 from nescord.errors import NescordError, ServiceUnavailableError
 
-_PATIENCE = 900
-_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
+# Seconds for a look into a folder, and the signals that a damaged one ends a process with.
+PATIENCE = 900
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 
 
 def find_damage(folder: Path) -> str:
@@ -40,14 +41,14 @@ def find_damage(folder: Path) -> str:
         ) as child,
     ):
         try:
-            status = child.wait(_PATIENCE)
+            status = child.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             status = -signal.SIGKILL
         finally:
             child.kill()
         told.seek(0)
         answer = told.read()
-    if status < 0 and -status in _CRASHES:
+    if status < 0 and -status in CRASHES:
         return f"opening it ends the process with {signal.Signals(-status).name}"
     if status != 0:
         raise ServiceUnavailableError(
@@ -76,13 +77,14 @@ def _look(folder: Path) -> str:
     return ""
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when standard input does: its other end is the parent's alone."""
     sys.stdin.read()
     os._exit(3)
 
 
 def _main() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     sys.stdout.write("\n" + json.dumps({"damage": _look(Path(sys.argv[1]))}) + "\n")
     sys.stdout.flush()
     os._exit(0)  # a damaged store may hang or crash when it is taken down

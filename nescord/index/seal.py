@@ -51,12 +51,12 @@ class Folder:
         """
         in_doubt = not self.is_sealed()
         damage = ""
-        if in_doubt and _has_files(self._chroma):
+        if in_doubt and has_files(self._chroma):
             damage = probe.find_damage(self._chroma)
             if damage:
                 self._move_aside()
         _refuse_a_full_disk(self._chroma)
-        self._break()
+        self.break_seal()
         try:
             return EmbeddedStore(self._chroma), damage, in_doubt
         except DamagedIndexError as error:
@@ -78,7 +78,8 @@ class Folder:
         _refuse_a_full_disk(self._chroma)
         return EmbeddedStore(self._chroma)
 
-    def _break(self) -> None:
+    def break_seal(self) -> None:
+        """From now on the folder is in doubt, until it is sealed again."""
         self._seal.parent.mkdir(mode=0o700, exist_ok=True)
         durable.write_file(self._dirty, b"")
         durable.remove(self._seal)
@@ -109,7 +110,8 @@ def _fingerprint(folder: Path) -> list[list[str | int]]:
     return sorted(rows)
 
 
-def _has_files(folder: Path) -> bool:
+def has_files(folder: Path) -> bool:
+    """Whether there is anything in the folder at all."""
     return folder.is_dir() and any(folder.iterdir())
 
 

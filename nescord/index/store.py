@@ -55,6 +55,10 @@ class Store(Protocol):
         """The ids that the collection holds: all, those `among` some, or a page of them."""
         ...
 
+    def vectors(self, name: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        """Those of the ids that are there, and their vectors as rows."""
+        ...
+
     def query(self, name: str, vector: Vectors, k: int) -> tuple[list[str], list[float]]:
         """The ids of the `k` nearest rows and their cosine distances, nearest first."""
         ...
