@@ -29,6 +29,9 @@ from nescord.errors import LockTimeoutError, NescordError
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.2
 _LONGEST_COMMAND = 200
+# Whoever wants a lock alone keeps newcomers from sharing it for this long, in seconds, then lets them in for as long: a
+# long ingest must not stop every search while a restore waits for it.
+_RESERVED = 2.0
 
 
 class LockName(Enum):
@@ -100,12 +103,14 @@ class _FolderState:
         thread = threading.get_ident()
         deadline = time.monotonic() + timeout
         pause = _FIRST_PAUSE
-        with self._changed:
+        with self._changed, _Reservation(self._run / f"{name.value}.next.lock") as reservation:
             self._refuse_misuse(name, mode, thread)
             while not self._try(name, mode, thread):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise LockTimeoutError(self._who_holds(name, timeout))
+                if mode == fcntl.LOCK_EX:
+                    reservation.keep((timeout - left) % (2 * _RESERVED) < _RESERVED)
                 # A thread of ours that gives the lock back wakes us up; another process cannot, so look again.
                 self._changed.wait(min(pause, left))
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -137,6 +142,9 @@ class _FolderState:
 
     def _try(self, name: LockName, mode: int, thread: int) -> bool:
         hold = self._holds.get(name)
+        is_newcomer = hold is None or thread not in hold.depths
+        if is_newcomer and mode == fcntl.LOCK_SH and _is_reserved(self._run / f"{name.value}.next.lock"):
+            return False
         if hold is None:
             fd = _lock_file(self._run / f"{name.value}.lock", mode)
             if fd is None:
@@ -156,6 +164,42 @@ class _FolderState:
             f'the lock "{name.value}" ({_PURPOSE[name]}) is held by {holders}; waited {waited:g} s. '
             "Try again when it is done, or wait longer with NESCORD_LOCK_TIMEOUT"
         )
+
+
+class _Reservation:
+    """Who waits to have a lock alone says so: readers that overlap without a gap would keep it from him for ever."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def __enter__(self) -> _Reservation:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.keep(False)
+
+    def keep(self, wanted: bool) -> None:
+        """Hold it from now on if nobody else does, or no longer."""
+        if wanted and self._fd is None:
+            self._fd = _lock_file(self._path, fcntl.LOCK_EX)
+        elif not wanted and self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _is_reserved(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:  # nobody has waited here yet
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 _states: dict[Path, _FolderState] = {}

@@ -40,7 +40,7 @@ class Catalog:
         try:
             with _told(path):
                 self._writer = self._connect()
-                self._version = _checked_version(self._writer, path)
+                self._version: int = self._writer.pragma("user_version")
         except BaseException:
             self.close()
             raise
@@ -142,6 +142,8 @@ class Catalog:
             ("cache_size", -16_000),
         ):
             connection.pragma(name, value)
+        # Before anything is changed in it: it may be another program's.
+        _checked_version(connection, self.path)
         if connection.pragma("journal_mode") != "wal" and connection.pragma("journal_mode", "wal") != "wal":
             raise CatalogError(f"{self.path} cannot use a write-ahead log: is it on a network file system?")
         # An acknowledged commit must survive a power cut: in WAL mode only FULL syncs at each commit.

@@ -90,9 +90,11 @@ class Screen:
             for row in rows:
                 _write(self._stream, "\t".join(one_line(cell) for cell in row))
             return
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table(*headers, box=None, show_header=any(headers), header_style="dim", pad_edge=False, padding=(0, 2))
+        # Folded where the terminal is too narrow: half an id is of no use to anybody.
+        columns = [Column(header, overflow="fold") for header in headers]
+        table = Table(*columns, box=None, show_header=any(headers), header_style="dim", pad_edge=False, padding=(0, 2))
         for row in rows:
             table.add_row(*(_styled([Part(cell)]) for cell in row))
         self.console().print(table)
