@@ -1,7 +1,7 @@
 """Make a snapshot: a consistent copy while others write, its new pages into one pack, and then all of it read back.
 
-Order is everything: the pack is on disk before the manifest that names it, and only what was read back from the
-repository is called good. Killed in between, nothing is listed that cannot be restored, and the rest is swept.
+Order is everything: what the manifest names is on disk, and was read back from there, before the manifest is written.
+Killed in between, nothing is listed that cannot be restored, and the rest is swept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import count, repeat
 from pathlib import Path
 
 import apsw
@@ -22,14 +23,14 @@ import apsw
 from nescord import durable
 from nescord.backup.check import Progress, check, read_back, silent, tree_hash
 from nescord.backup.copies import counts_of, open_copy, refuse_a_full_disk
-from nescord.backup.manifest import Manifest, PackRef, Run, snapshot_id
+from nescord.backup.manifest import Manifest, PackRef, Probe, Run, snapshot_id
 from nescord.backup.packs import page_hash, read_idx, write_pack
 from nescord.backup.probes import make_probes
 from nescord.backup.store import BackupStore
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.database import Catalog
 from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError
-from nescord.home import read_identity
+from nescord.home import note_counts, read_identity
 from nescord.locks import LockName
 from nescord.opened import OpenBase
 from nescord.times import utc_text
@@ -37,17 +38,22 @@ from nescord.times import utc_text
 _STEP_PAGES = 1024
 # Once more than half is new, or changes outweigh what they changed, a full pack costs less than it saves later.
 _MOST_NEW = 0.5
+# A base is written once in months: what 6 costs there, half a second, takes 2 % off the repository.
+_LEVEL, _LEVEL_OF_A_BASE = 3, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A snapshot that was made and read back: bytes it has added, bytes of the whole store, seconds of wall time."""
+    """A snapshot that was made and read back: bytes it has added, bytes of the whole store, seconds of wall time.
+    `remark` is for a person.
+    """
 
     id: str
     bytes_added: int
     bytes_total: int
     seconds: float
     notes: int
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +83,16 @@ def create(base: OpenBase, *, trigger: str = "manual", off_site: int = 0, progre
         with suppress(LockTimeoutError), base.locks.exclusive(LockName.BACKUPS, timeout=0):
             store.sweep()
         with base.locks.shared(LockName.BACKUPS):
-            made = _Maker(store, identity.uuid, trigger, progress).make(catalog, store.next_seq(off_site))
+            maker = _Maker(store, identity.uuid, trigger, progress)
+            made = maker.make(catalog, store.next_seq(off_site))
+        note_counts(base.folder, {name: made.counts[name] for name in ("notes", "chunks")})
     return Created(
         id=made.id,
         bytes_added=made.bytes_added,
         bytes_total=store.bytes_used(),
         seconds=round(time.perf_counter() - begun, 3),
         notes=made.counts["notes"],
+        remark=maker.remark,
     )
 
 
@@ -93,6 +102,7 @@ class _Maker:
         self._knowledge_base = knowledge_base
         self._trigger = trigger
         self._progress = progress
+        self.remark = ""
 
     def make(self, catalog: Catalog, seq: int) -> Manifest:
         staging = self._store.staging
@@ -111,15 +121,14 @@ class _Maker:
                 read_back(self._store, manifest, progress=self._progress)
             except DamagedBackupError:
                 # An older pack has rotted. What refers to it cannot be restored either, and nothing new may.
-                self._give_up(manifest)
+                self._find_the_bad(manifest.generation)
                 nothing = _Known("", [], {})
                 self._refuse_a_full_disk(size, nothing)
                 manifest = self._from_copy(copy, seq + 1, nothing)
-                try:
-                    read_back(self._store, manifest, progress=self._progress)
-                except DamagedBackupError:
-                    self._store.drop(manifest.id)
-                    raise
+                read_back(self._store, manifest, progress=self._progress)
+            self._store.add(manifest)
+            if self._store.manifest(manifest.id) != manifest:
+                raise DamagedBackupError(f"the manifest {manifest.id} is not what was written")
             self._store.set_status(manifest.id, state="good", checked_at=utc_text(datetime.now(UTC)))
             return manifest
         finally:
@@ -145,7 +154,7 @@ class _Maker:
             for number, pack in enumerate(packs):
                 if (self._store.packs / f"{pack.id}.pack").stat().st_size != pack.bytes:
                     return nothing
-                pages.update((key, (number, at)) for at, key in enumerate(read_idx(self._store.packs, pack)))
+                pages.update(zip(read_idx(self._store.packs, pack), zip(repeat(number), count()), strict=False))
         except (OSError, DamagedBackupError):
             return nothing
         return _Known(generation, packs, pages)
@@ -175,16 +184,15 @@ class _Maker:
             page_size, schema = connection.pragma("page_size"), connection.pragma("user_version")
             counts = counts_of(connection)
             epoch = vectors_sql.epoch(connection)
-            model, probes = make_probes(connection, seq)
-        if counts["notes"] and not probes:
+            model, probes = self._probes(connection, seq)
+        if counts["notes"] and not probes and not self.remark:
             raise BackupError("no query could be kept with the backup to prove it by: nescord verify tells more")
         hashes, whole = self._hashes(copy, page_size)
-        new = sum(key not in known.pages for key in set(hashes))
-        if known.packs and new > _MOST_NEW * len(hashes):
+        if known.packs and len(set(hashes).difference(known.pages)) > _MOST_NEW * len(hashes):
             known = _Known("", [], {})
         snapshot = snapshot_id(seq, datetime.now(UTC))
         packs, runs, added = self._packed(copy, page_size, hashes, known, snapshot)
-        manifest = Manifest(
+        return Manifest(
             id=snapshot,
             seq=seq,
             created_at=utc_text(datetime.now(UTC)),
@@ -206,15 +214,22 @@ class _Maker:
             probe_model=model,
             probes=probes,
         )
-        self._store.add(manifest)
-        return manifest
+
+    def _probes(self, connection: apsw.Connection, seed: int) -> tuple[str, tuple[Probe, ...]]:
+        try:
+            return make_probes(connection, seed)
+        # An index that is damaged fails in many ways, and the notes beside it are whole: these are what is backed up.
+        except (apsw.Error, TypeError, ValueError) as error:
+            self.remark = f"no queries are kept with it, for search does not work ({error}): nescord verify --repair"
+            return "", ()
 
     def _hashes(self, copy: Path, page_size: int) -> tuple[list[bytes], str]:
         whole, hashes, size = hashlib.sha256(), [], copy.stat().st_size
-        for page in _pages(copy, page_size):
-            whole.update(page)
-            hashes.append(page_hash(page))
-            self._progress("hashing", len(hashes) * page_size, size)
+        with copy.open("rb") as file:
+            while block := memoryview(file.read(_STEP_PAGES * page_size)):
+                whole.update(block)
+                hashes += [page_hash(block[at : at + page_size]) for at in range(0, len(block), page_size)]
+                self._progress("hashing", len(hashes) * page_size, size)
         return hashes, whole.hexdigest()
 
     def _packed(
@@ -232,21 +247,23 @@ class _Maker:
         added = 0
         if fresh:
             with copy.open("rb") as file:
-                pack = write_pack(self._store.packs, snapshot, self._pages_at(file.fileno(), fresh, hashes, page_size))
+                pages = self._pages_at(file.fileno(), fresh, hashes, page_size)
+                level = _LEVEL if known.packs else _LEVEL_OF_A_BASE
+                pack = write_pack(self._store.packs, snapshot, pages, level=level)
             packs.append(pack)
             added = pack.bytes + len(fresh) * len(hashes[0])
         used = sorted({places[key][0] for key in hashes})
         renumbered = {old: new for new, old in enumerate(used)}
-        runs: list[Run] = []
+        runs: list[list[int]] = []
         for key in hashes:
             pack_number, page = places[key]
             number = renumbered[pack_number]
             last = runs[-1] if runs else None
-            if last is not None and last.pack == number and last.first + last.count == page:
-                runs[-1] = Run(number, last.first, last.count + 1)
+            if last is not None and last[0] == number and last[1] + last[2] == page:
+                last[2] += 1
             else:
-                runs.append(Run(number, page, 1))
-        return tuple(packs[number] for number in used), tuple(runs), added
+                runs.append([number, page, 1])
+        return tuple(packs[number] for number in used), tuple(map(Run._make, runs)), added
 
     def _pages_at(
         self, fd: int, numbers: list[int], hashes: list[bytes], page_size: int
@@ -255,12 +272,10 @@ class _Maker:
             yield hashes[number], os.pread(fd, page_size, number * page_size)
             self._progress("packing", done * page_size, len(numbers) * page_size)
 
-    def _give_up(self, manifest: Manifest) -> None:
-        """Find out which of the snapshots that share packs with it are bad, and forget this one."""
-        generation = manifest.generation
+    def _find_the_bad(self, generation: str) -> None:
+        """Find out which of the snapshots that share packs are bad."""
         snapshots = self._store.snapshots()
         check(self._store, [each.id for each in snapshots if each.manifest and each.manifest.generation == generation])
-        self._store.drop(manifest.id)
 
 
 def _refuse_a_damaged_database(connection: apsw.Connection) -> None:
@@ -276,12 +291,6 @@ def _refuse_a_damaged_database(connection: apsw.Connection) -> None:
                 raise BackupError(f"the database does not pass its quick_check ({found}): nescord verify tells more")
 
 
-def _pages(path: Path, page_size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while page := file.read(page_size):
-            yield page
-
-
 @contextmanager
 def _told(folder: Path) -> Iterator[None]:
     try:
@@ -292,4 +301,6 @@ def _told(folder: Path) -> Iterator[None]:
             "disk and try again"
         ) from error
     except apsw.Error as error:
-        raise BackupError(f"the database could not be copied to {folder} ({error}): nothing is lost") from error
+        raise BackupError(
+            f"the database could not be backed up to {folder} ({error}): nothing is lost, nescord verify tells more"
+        ) from error

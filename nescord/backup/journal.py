@@ -9,7 +9,8 @@ first. If the new database does not open, all steps are taken back.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import apsw
@@ -18,7 +19,7 @@ from nescord import durable
 from nescord.backup.copies import open_copy
 from nescord.catalog.migrations import APPLICATION_ID
 from nescord.errors import BackupError
-from nescord.home import DataFolder, Identity, write_identity
+from nescord.home import DataFolder, Identity, note_counts, write_identity
 
 _STAGED = "staged.db"
 # WAL and shared memory before the database that they belong to.
@@ -29,13 +30,16 @@ _SUFFIXES = ("-wal", "-shm", "")
 class Journal:
     """A restore that was decided on: of which snapshot, where the old database goes, and whose folder it becomes.
 
-    `uuid` is "" when the folder has an identity already. `is_backward`: the new database was refused.
+    `uuid` is "" when the folder has an identity already. `counts` are those of the new database. `replaces`: whether
+    there was a database before. `is_backward`: the new database was refused.
     """
 
     snapshot: str
     old: str
     uuid: str = ""
     first_seen: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    replaces: bool = True
     is_backward: bool = False
 
 
@@ -53,17 +57,29 @@ def recover(folder: DataFolder) -> Journal | None:
     """Finish a restore that was decided on; None where there is nothing to do. The caller holds catalog.lock alone.
 
     Raises:
-        BackupError: the new database could not be opened, and the one before is back in its place.
+        BackupError: the new database could not be opened, and the one before is back in its place; or the disk fails,
+            and the next one who comes goes on from there.
     """
     if not folder.restore_journal.exists():
         return None
     journal = _read(folder)
+    try:
+        return _finished(folder, journal)
+    except OSError as error:
+        raise BackupError(
+            f"the restore of {journal.snapshot} is decided on but could not be finished ({error}): mend the disk, the "
+            "next command goes on from there"
+        ) from error
+
+
+def _finished(folder: DataFolder, journal: Journal) -> Journal:
     if not journal.is_backward:
         _forward(folder, journal)
         problem = _problem(folder.database)
         if not problem:
             if journal.uuid:
                 write_identity(folder, Identity(uuid=journal.uuid, first_seen=journal.first_seen, is_begun=True))
+            note_counts(folder, journal.counts)  # fewer notes than before are no loss
             durable.remove(folder.restore_journal)
             return journal
         journal = replace(journal, is_backward=True)
@@ -99,14 +115,13 @@ def _backward(folder: DataFolder, journal: Journal) -> None:
     old = folder.restore_dir / journal.old
     refused = folder.restore_dir / "refused"
     before = old / folder.database.name
-    if before.exists():
-        # Until the old database is back, whatever stands in its place is the refused one.
+    # Until the old database is back, which comes last, one in its place is the refused one. Where none is, a WAL may be
+    # the old one's, brought back before a kill.
+    if (before.exists() or not journal.replaces) and folder.database.exists():
         _move(folder.database, refused)
-        for suffix in _SUFFIXES:
-            if (kept := before.with_name(before.name + suffix)).exists():
-                durable.rename(kept, folder.database.with_name(kept.name))
-    elif not old.exists():
-        _move(folder.database, refused)  # there was no database before
+    for suffix in _SUFFIXES:
+        if (kept := before.with_name(before.name + suffix)).exists():
+            durable.rename(kept, folder.database.with_name(kept.name))
 
 
 def _move(database: Path, target: Path) -> None:

@@ -13,19 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from nescord import durable
 from nescord.backup.check import Checked, Progress, check, silent
 from nescord.backup.create import Created, create
+from nescord.backup.manifest import parse_id
 from nescord.backup.prune import plan_cleanup, prune
 from nescord.backup.restore import Restored, choose, restore, restore_copy
 from nescord.backup.retention import NIGHTLY, Decision, Policy
 from nescord.backup.store import BackupStore, Snapshot
+from nescord.errors import BackupError, DamagedBackupError, NescordError
 from nescord.home import DataFolder
 from nescord.locks import LockName, Locks
 from nescord.opened import OpenBase
+from nescord.query import moment_after
 from nescord.settings import Settings
+from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.backup.drill import Drilled
+    from nescord.backup.fetch import OffSiteChecked
     from nescord.backup.replicate import Replicated
 
 
@@ -101,11 +107,11 @@ class BackupManager:
     def create(self, *, trigger: str = "manual", progress: Progress = silent) -> Created:
         """As `create_full_backup`, synchronous and with all that is known of it."""
         with self.opened() as base:
-            return create(base, trigger=trigger, progress=progress)
+            return create(base, trigger=trigger, off_site=self._highest_off_site(), progress=progress)
 
     def checked(self, wanted: list[str] | None = None, *, progress: Progress = silent) -> list[Checked]:
         """As `check`, synchronous."""
-        with Locks(self._folder.run, timeout=self._settings.lock_timeout).shared(LockName.BACKUPS):
+        with self._locks().shared(LockName.BACKUPS):
             return check(BackupStore(self._folder.backups), wanted, progress=progress)
 
     def restored(self, wanted: str | None = None, *, at: str | None = None, progress: Progress = silent) -> Restored:
@@ -120,7 +126,7 @@ class BackupManager:
             UsageError, BackupError: there is no such snapshot.
         """
         store = BackupStore(self._folder.backups)
-        with Locks(self._folder.run, timeout=self._settings.lock_timeout).shared(LockName.BACKUPS):
+        with self._locks().shared(LockName.BACKUPS):
             store.manifest(backup_id)
             store.set_status(backup_id, pinned=pinned)
 
@@ -155,14 +161,63 @@ class BackupManager:
         """Copy a snapshot (default: the newest) from off-site into the backups here, and check it; its id.
 
         Raises:
-            BackupError, ServiceUnavailableError: it cannot be had, or is not what was sent.
+            UsageError: `url`, `wanted` or `at` is none. BackupError, ServiceUnavailableError: it cannot be had, or is
+                not what was sent.
         """
-        raise NotImplementedError
+        from nescord.backup.fetch import fetch
+        from nescord.backup.off_site import OffSite
+        from nescord.backup.off_site_copies import Listing
+
+        given = {name: getattr(self._settings, name) for name in self._settings.model_fields_set}
+        off_site = OffSite(Settings(**{**given, "off_site": url}))
+        if at is not None:
+            end = moment_after(at, "at", ZoneInfo(self._settings.timezone))
+            before = [each for each in Listing(off_site).complete if utc_text(parse_id(each)[1]) < end]
+            if not before:
+                raise BackupError(f"there is no copy from {at} or before at {url}")
+            wanted = before[-1]
+        store = BackupStore(self.path)
+        with self._locks().shared(LockName.BACKUPS):
+            fetched = fetch(off_site, store, wanted, identity, progress=progress)
+            (checked,) = check(store, [fetched], progress=progress)
+        if not checked.ok:
+            raise DamagedBackupError(f"the copy {fetched} at {url} is damaged: {'; '.join(checked.problems)}")
+        return fetched
+
+    def checked_off_site(self, wanted: str | None = None, *, progress: Progress = silent) -> list[OffSiteChecked]:
+        """Read one copy, or all, at NESCORD_OFF_SITE from the first byte to the last. Needs no key.
+
+        Raises:
+            SettingsError, BackupError, ServiceUnavailableError: they cannot be read.
+        """
+        from nescord.backup.fetch import check_off_site
+        from nescord.backup.off_site import OffSite
+
+        return check_off_site(OffSite(self._settings), wanted, progress=progress)
+
+    def _highest_off_site(self) -> int:
+        """The highest number that copies elsewhere have, where the backups here are lost and do not tell."""
+        if self._settings.off_site is None or BackupStore(self.path).ids():
+            return 0
+        from nescord.backup.off_site import OffSite
+        from nescord.backup.off_site_copies import summary
+
+        try:
+            return summary(OffSite(self._settings)).seq
+        except NescordError:  # a backup here and now matters more than its number
+            return 0
+
+    def _locks(self) -> Locks:
+        durable.make_folder(self._folder.run)
+        return Locks(self._folder.run, timeout=self._settings.lock_timeout)
 
     def _index_anew(self) -> tuple[str, ...]:
         """Chroma follows by itself at the next ingest; done now, so that a restore is the whole of it."""
-        with self.opened() as base, base.verb() as catalog, base.locks.exclusive(LockName.INGEST):
-            return base.meaning.drain(catalog).degraded
+        try:
+            with self.opened() as base, base.verb() as catalog, base.locks.exclusive(LockName.INGEST):
+                return base.meaning.drain(catalog).degraded
+        except NescordError as error:  # the restore itself is done
+            return (f"the vector index is made anew at the next ingest ({error})",)
 
     @contextmanager
     def opened(self) -> Iterator[OpenBase]:

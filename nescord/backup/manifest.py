@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import zstandard
 
@@ -43,13 +43,15 @@ class PackRef:
         return list(accumulate(self.frames[:-1], initial=0)) if self.frames else []
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Pages of the database that are neighbours in a pack: `count` pages from page `first` of pack number `pack`."""
+class Run(NamedTuple):
+    """Pages of the database that are neighbours in a pack: `length` pages from page `first` of pack number `pack`.
+
+    A tuple, since there are thousands in a manifest, and every backup reads all manifests.
+    """
 
     pack: int
     first: int
-    count: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The file's content: zstd over JSON."""
-        text = _sealed(asdict(self))
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["packs"] = [asdict(pack) for pack in self.packs]
+        values["probes"] = [asdict(probe) for probe in self.probes]
+        text = _sealed(values)
         return zstandard.ZstdCompressor(level=9, write_checksum=True).compress(text)
 
     @classmethod
@@ -117,13 +122,13 @@ class Manifest:
             values["packs"] = tuple(
                 PackRef(**{**pack, "frames": tuple(map(int, pack["frames"]))}) for pack in values["packs"]
             )
-            values["runs"] = tuple(Run(**run) for run in values["runs"])
+            values["runs"] = tuple(map(Run._make, values["runs"]))
             values["probes"] = tuple(
                 Probe(probe["text"], probe["vector"], _hits(probe["keyword"]), _hits(probe["exact"]))
                 for probe in values["probes"]
             )
             manifest = cls(**values)
-        except (zstandard.ZstdError, ValueError, KeyError, TypeError, MemoryError) as error:
+        except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
             raise DamagedBackupError(f"the manifest {name} is damaged: {error}") from error
         if manifest.id != name or parse_id(name)[0] != manifest.seq:
             raise DamagedBackupError(f"the manifest {name} is that of {manifest.id}: somebody has renamed it")
@@ -153,7 +158,7 @@ class SnapshotStatus:
             values = _unsealed(content)
             known = {one.name for one in fields(cls)}
             return cls(**{name: value for name, value in values.items() if name in known})
-        except (DamagedBackupError, ValueError, TypeError, KeyError):
+        except (DamagedBackupError, ValueError, TypeError, KeyError, AttributeError):
             return cls()
 
 

@@ -1,4 +1,4 @@
-"""Packs: pages of a database in zstd frames of 32 (256 KiB), and a list of the pages' hashes beside them.
+"""Packs: pages of a database in zstd frames of 128 (1 MiB), and a list of the pages' hashes beside them.
 
 `zstd -dc <id>.pack` gives the pages in order. Pages, not larger blocks: a page is what SQLite changes, and blocks of
 16 KiB and more deduplicate hardly at all. A pack is written once and never changed.
@@ -15,9 +15,10 @@ import zstandard
 
 from nescord import durable
 from nescord.backup.manifest import Manifest, PackRef, decompressed
-from nescord.errors import DamagedBackupError
+from nescord.errors import BackupError, DamagedBackupError
 
-FRAME_PAGES = 32
+# Frames of 32 pages make a daily pack 7 % larger, and are no faster to read: pages are wanted in the order of the file.
+FRAME_PAGES = 128
 HASH_BYTES = 32
 _READ = 2**20
 
@@ -27,13 +28,13 @@ def page_hash(page: bytes | memoryview) -> bytes:
     return hashlib.sha256(page).digest()
 
 
-def write_pack(folder: Path, pack_id: str, pages: Iterable[tuple[bytes, bytes]]) -> PackRef:
-    """Write a pack and its idx from (hash, page); both are on disk when this returns.
+def write_pack(folder: Path, pack_id: str, pages: Iterable[tuple[bytes, bytes]], *, level: int) -> PackRef:
+    """Write a pack and its idx from (hash, page), at that level of zstd; both are on disk when this returns.
 
     Raises:
         OSError: the disk is full or fails; nothing is left behind.
     """
-    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
     digest, hashes, frames = hashlib.sha256(), bytearray(), []
     with durable.write_stream(folder / f"{pack_id}.pack") as stream:
         for batch in _batches(pages):
@@ -94,7 +95,7 @@ class PackReader:
                 the whole with the manifest's hash.
         """
         for run in self._runs:
-            pack, page, left = self._packs[run.pack], run.first, run.count
+            pack, page, left = self._packs[run.pack], run.first, run.length
             while left:
                 number, within = divmod(page, FRAME_PAGES)
                 frame = pack.frame(number, self._page_size)
@@ -143,7 +144,7 @@ def hashes_in_pack(folder: Path, pack: PackRef, page_size: int) -> list[bytes]:
     """Read a pack once, from its first byte to its last, and return the hashes of its pages as they are.
 
     Raises:
-        DamagedBackupError: it is missing, or not what was written.
+        DamagedBackupError: it is missing, or not what was written. BackupError: the disk does not let it be read.
     """
     path = folder / f"{pack.id}.pack"
     digest = hashlib.sha256()
@@ -159,11 +160,27 @@ def hashes_in_pack(folder: Path, pack: PackRef, page_size: int) -> list[bytes]:
                 digest.update(rest)
     except FileNotFoundError:
         raise DamagedBackupError(f"the pack {path} is missing") from None
-    except (zstandard.ZstdError, OSError) as error:
+    except zstandard.ZstdError as error:
         raise DamagedBackupError(f"the pack {path} is damaged: {error}") from error
+    except OSError as error:
+        raise BackupError(f"the pack {path} cannot be read: {error.strerror}") from error
     if digest.hexdigest() != pack.sha256 or len(hashes) != pack.pages:
         raise DamagedBackupError(f"the pack {path} is damaged: its hash is another")
     return hashes
+
+
+def refuse_a_changed_pack(folder: Path, pack: PackRef) -> None:
+    """DamagedBackupError unless a pack's file is, byte for byte, the one that was written."""
+    path = folder / f"{pack.id}.pack"
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+    except FileNotFoundError:
+        raise DamagedBackupError(f"the pack {path} is missing") from None
+    except OSError as error:
+        raise DamagedBackupError(f"the pack {path} cannot be read: {error.strerror}") from error
+    if digest.hexdigest() != pack.sha256:
+        raise DamagedBackupError(f"the pack {path} is damaged: its hash is another")
 
 
 def _batches(pages: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -8,52 +8,54 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from statistics import mode
 from zoneinfo import ZoneInfo
 
 import apsw
 import numpy as np
 
 from nescord.backup.manifest import Probe
-from nescord.catalog import search as search_sql
-from nescord.index.exact import ExactIndex
+from nescord.embedding import Vectors
 from nescord.notes import Scope
 from nescord.query import parse_query
 from nescord.search import keyword_search
 
-PROBES = 30
+PROBES = 20
 _HITS = 10
 # Matrix products differ in their last bits between machines: answers this near to each other may change places.
 _TIE = 1e-4
+# What a query takes for filters, phrases and exclusions: a title means none of it.
+_SYNTAX = re.compile(r'[-:"“”]')
+_BATCH = 256
+_FIRST_VECTOR = """
+SELECT vector FROM embedding WHERE model = ? AND text_hash = (
+    SELECT text_hash FROM chunk WHERE note = (SELECT key FROM note WHERE id = ?) ORDER BY ordinal LIMIT 1
+)
+"""
 _Hits = tuple[tuple[int, float], ...]
 
 
 def make_probes(connection: apsw.Connection, seed: int) -> tuple[str, tuple[Probe, ...]]:
-    """Up to 30 probes of a database and the key of the model whose vectors they are ("" where there are none)."""
+    """Up to 20 probes of a database and the key of the model whose vectors they are ("" where there are none)."""
     notes: list[tuple[str, str]] = connection.execute(
         "SELECT id, title FROM note WHERE trashed_at IS NULL ORDER BY id"
     ).fetchall()  # type: ignore[assignment]  # two columns
     chosen = random.Random(seed).sample(notes, min(PROBES, len(notes)))
     model = _model_with_most(connection)
-    exact = ExactIndex(model[0]) if model else None
-    probes = []
-    for note_id, title in chosen:
-        vector = ""
-        if exact is not None:
-            _, chunks = search_sql.chunks_of_note(connection, note_id)
-            if len(own := exact.vectors(connection, chunks[:1])):
-                vector = base64.b64encode(own[0].astype("<f4").tobytes()).decode("ascii")
-        probes.append(_answered(connection, exact, title, vector))
-    return model[1] if model else "", tuple(probes)
+    texts = [_SYNTAX.sub(" ", title) for _, title in chosen]
+    vectors = [_vector_of(connection, model[0], note_id) if model else "" for note_id, _ in chosen]
+    return model[1] if model else "", _answered(connection, model[0] if model else None, texts, vectors)
 
 
 def failed_probes(connection: apsw.Connection, model_key: str, probes: Sequence[Probe]) -> list[str]:
     """The probes whose answers are no longer those that were kept, in words."""
-    number = connection.execute("SELECT id FROM model WHERE key = ?", (model_key,)).get
-    exact = None if number is None else ExactIndex(number)
+    model = connection.execute("SELECT id FROM model WHERE key = ?", (model_key,)).get
+    texts, vectors = [probe.text for probe in probes], [probe.vector for probe in probes]
     failed = []
-    for probe in probes:
-        now = _answered(connection, exact, probe.text, probe.vector)
+    for probe, now in zip(probes, _answered(connection, model, texts, vectors), strict=True):
         for way, before, after in (("words", probe.keyword, now.keyword), ("vectors", probe.exact, now.exact)):
             if not _agree(before, after):
                 chunks = [[one for one, _ in hits] for hits in (before, after)]
@@ -61,14 +63,68 @@ def failed_probes(connection: apsw.Connection, model_key: str, probes: Sequence[
     return failed
 
 
-def _answered(connection: apsw.Connection, exact: ExactIndex | None, text: str, vector: str) -> Probe:
-    found = keyword_search(connection, parse_query(text, ZoneInfo("UTC")), Scope(), _HITS)
-    near: _Hits = ()
-    if vector and exact is not None:
-        asked = np.frombuffer(base64.b64decode(vector), "<f4")
-        hits = sorted(exact.query(connection, asked, _HITS), key=lambda hit: (-hit.score, hit.chunk))
-        near = tuple((hit.chunk, round(float(hit.score), 6)) for hit in hits[:_HITS])
-    return Probe(text, vector, tuple((hit.chunk_id, hit.score) for hit in found), near)
+def decoded(vector: str) -> Vectors:
+    """A probe's vector as numbers."""
+    return np.frombuffer(base64.b64decode(vector), "<f4")
+
+
+def _answered(
+    connection: apsw.Connection, model: int | None, texts: Sequence[str], vectors: Sequence[str]
+) -> tuple[Probe, ...]:
+    near = _nearest(connection, model, {vector: decoded(vector) for vector in vectors if vector})
+    probes = []
+    for text, vector in zip(texts, vectors, strict=True):
+        found = keyword_search(connection, parse_query(text, ZoneInfo("UTC")), Scope(), _HITS)
+        words = tuple((hit.chunk_id, hit.score) for hit in found)
+        probes.append(Probe(text, vector, words, near.get(vector, ())))
+    return tuple(probes)
+
+
+def _vector_of(connection: apsw.Connection, model: int, note_id: str) -> str:
+    """The vector of a note's first chunk, "" where it has none that could be asked for."""
+    stored = connection.execute(_FIRST_VECTOR, (model, note_id)).get
+    if stored is None or len(stored) % 4 or not np.isfinite(np.frombuffer(stored, "<f4")).all():
+        return ""
+    return base64.b64encode(stored).decode("ascii")
+
+
+def _nearest(connection: apsw.Connection, model: int | None, asked: Mapping[str, Vectors]) -> dict[str, _Hits]:
+    """The chunks nearest to each vector: one pass over all that are stored, in the order of the file.
+
+    ExactIndex would read them chunk by chunk into a matrix to be asked again and again: three times the CPU.
+    """
+    if model is None or not asked:
+        return {}
+    size = mode(len(vector) for vector in asked.values())
+    asked = {key: vector for key, vector in asked.items() if len(vector) == size}
+    queries = np.array(list(asked.values()))
+    hashes: list[bytes] = []
+    parts: list[Vectors] = []
+    stored = connection.execute("SELECT text_hash, vector FROM embedding NOT INDEXED WHERE model = ?", (model,))
+    while batch := list(islice(stored, _BATCH)):
+        # What is no vector is for nescord verify to find: it must not stop a backup.
+        rows = [row for row in batch if len(row[1]) == 4 * size]
+        hashes += (text_hash for text_hash, _ in rows)
+        vectors = np.frombuffer(b"".join(vector for _, vector in rows), "<f4").reshape(-1, size)
+        # Not `@`: OpenBLAS would share that among its threads, which then spin for longer than the product takes.
+        with np.errstate(invalid="ignore", over="ignore"):
+            parts.append(np.vecdot(vectors[np.newaxis], queries[:, np.newaxis]))
+    scores = np.concatenate(parts, axis=1)
+    return {key: _best(connection, hashes, scores[number]) for number, key in enumerate(asked)}
+
+
+def _best(connection: apsw.Connection, hashes: Sequence[bytes], scores: Vectors) -> _Hits:
+    """The chunks that stand for the highest scores; texts that no chunk has any more have none."""
+    found: list[tuple[int, float]] = []
+    for place in np.argsort(-scores):
+        if not np.isfinite(scores[place]):
+            continue
+        score = round(float(scores[place]), 6)
+        if len(found) >= _HITS and score < found[-1][1]:
+            break
+        rows = connection.execute("SELECT id FROM chunk WHERE text_hash = ?", (hashes[place],))
+        found += ((int(chunk), score) for (chunk,) in rows)
+    return tuple(sorted(found, key=lambda hit: (-hit[1], hit[0]))[:_HITS])
 
 
 def _agree(before: _Hits, after: _Hits) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from nescord.backup.manifest import parse_id
 from nescord.backup.retention import Candidate, Decision, Policy, plan
 from nescord.backup.store import BackupStore, Snapshot
-from nescord.errors import BackupError
+from nescord.errors import BackupError, ServiceUnavailableError
 from nescord.home import DataFolder, read_identity
 from nescord.locks import LockName, Locks
 from nescord.settings import Settings
@@ -17,10 +17,12 @@ from nescord.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What became of each snapshot, newest first, and how many bytes were freed. In a dry run: what would become."""
+    """What became of each snapshot, newest first, and how many bytes were freed. In a dry run: what would become.
+    `off_site` says what became of the copies elsewhere."""
 
     decisions: tuple[Decision, ...]
     bytes_freed: int
+    off_site: str = ""
 
     @property
     def kept(self) -> list[str]:
@@ -36,8 +38,8 @@ def plan_cleanup(store: BackupStore, policy: Policy, timezone: ZoneInfo) -> list
     return plan(map(_candidate, store.snapshots()), policy, timezone, datetime.now(UTC))
 
 
-def prune(settings: Settings, policy: Policy, *, dry_run: bool = False) -> Pruned:
-    """Drop what no rule keeps.
+def prune(settings: Settings, policy: Policy, *, dry_run: bool = False, off_site: bool = False) -> Pruned:
+    """Drop what no rule keeps; with `off_site` also the copies elsewhere of what this very run drops.
 
     Raises:
         BackupError: a manifest cannot be read, so nobody knows what may go; these are another knowledge base's backups.
@@ -45,7 +47,8 @@ def prune(settings: Settings, policy: Policy, *, dry_run: bool = False) -> Prune
     """
     folder = DataFolder.find(settings)
     store = BackupStore(folder.backups)
-    store.refuse_foreign(read_identity(folder).uuid)
+    uuid = read_identity(folder).uuid
+    store.refuse_foreign(uuid)
     locks = Locks(folder.run, timeout=settings.lock_timeout)
     timezone = ZoneInfo(settings.timezone)
     if dry_run:
@@ -61,7 +64,19 @@ def prune(settings: Settings, policy: Policy, *, dry_run: bool = False) -> Prune
             if not each.keep:
                 store.drop(each.id)
         store.sweep()
-        return Pruned(decisions, before - store.bytes_used())
+        pruned = Pruned(decisions, before - store.bytes_used())
+        return replace(pruned, off_site=_drop_copies(settings, pruned.dropped, uuid)) if off_site else pruned
+
+
+def _drop_copies(settings: Settings, dropped: list[str], uuid: str) -> str:
+    from nescord.backup.off_site import OffSite
+    from nescord.backup.off_site_copies import delete_off_site
+
+    try:
+        done = delete_off_site(OffSite(settings), dropped, knowledge_base=uuid)
+    except (BackupError, ServiceUnavailableError) as error:  # here it is done
+        return f"no copy was deleted: {error}"
+    return done.problem or f"{len(done.ids)} copies were deleted"
 
 
 def _candidate(snapshot: Snapshot) -> Candidate:

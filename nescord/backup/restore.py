@@ -32,7 +32,7 @@ from nescord.catalog import fulltext
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
 from nescord.catalog.migrations import SCHEMA_VERSION
-from nescord.errors import BackupError, DamagedBackupError, NescordError, UsageError
+from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError, UsageError
 from nescord.home import DataFolder, read_identity
 from nescord.locks import LockName, Locks
 from nescord.opened import OpenBase
@@ -103,28 +103,28 @@ def restore(
     with locks.exclusive(LockName.CATALOG):
         journal.recover(folder)
         with locks.exclusive(LockName.CREATE):
-            with locks.shared(LockName.BACKUPS):
-                manifest = choose(store, wanted, at, ZoneInfo(settings.timezone))
-                uuid = _accepted(folder, store, manifest)
-                durable.make_folder(folder.restore_dir)
-                refuse_a_full_disk(folder.path, 2 * manifest.size, "a restore")
-                _clear_staged(folder)
-                stage(store, manifest, journal.staged_path(folder), progress=progress)
-            try:
-                before, remarks = _backed_up(folder, settings, progress, vfs)
-                report = _prepare(folder, manifest, remarks, vfs)
-            except BaseException:
-                _clear_staged(folder)
-                raise
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-            uuid = "" if folder.has_begun() else uuid
-            journal.commit(folder, Journal(manifest.id, f"old-{stamp}", uuid, manifest.created_at))
+            with _told(folder.path, "the restore"):
+                with locks.shared(LockName.BACKUPS):
+                    manifest = choose(store, wanted, at, ZoneInfo(settings.timezone))
+                    uuid = _accepted(folder, store, manifest)
+                    durable.make_folder(folder.restore_dir)
+                    refuse_a_full_disk(folder.path, 2 * manifest.size, "a restore")
+                    _clear_staged(folder)
+                    stage(store, manifest, journal.staged_path(folder), progress=progress)
+                try:
+                    before, remarks = _backed_up(folder, settings, progress, vfs)
+                    report = _prepare(folder, manifest, remarks, vfs)
+                    journal.commit(folder, _decision(folder, manifest, uuid, report))
+                except BaseException:
+                    durable.remove(folder.restore_journal)  # first: without it nobody looks for a staged database
+                    _clear_staged(folder)
+                    raise
             journal.recover(folder)
             _forget_old(folder)
     return Restored(
         restored=manifest.id,
         before=before,
-        notes=report.notes,
+        notes=report.counts["notes"],
         carried=report.carried,
         erased=report.erased,
         paused=report.paused,
@@ -144,24 +144,27 @@ def restore_copy(
     folder = DataFolder.at(settings)
     locks = Locks(folder.run, timeout=settings.lock_timeout)
     store = BackupStore(folder.backups)
-    if target.exists() and any(target.iterdir()):
-        raise UsageError(f"{target} is not empty: name a folder that does not exist yet")
-    with locks.shared(LockName.BACKUPS):
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is not an empty folder: name one that does not exist yet")
+    with locks.shared(LockName.BACKUPS), _told(target, "the copy"):
         manifest = choose(store, wanted, at, ZoneInfo(settings.timezone))
+        _refuse_a_newer_schema(manifest)
         durable.make_folder(target)
         refuse_a_full_disk(target, manifest.size, "a copy")
+        # Database and index of the present one, where settings name them, are not those of the copy.
+        copy = settings.model_copy(update={"data_dir": target, "database_url": None, "chroma_dir": None})
+        stage(store, manifest, DataFolder.at(copy).database, progress=progress)
 
-        def begin(copy: DataFolder) -> None:
-            stage(store, manifest, copy.database, progress=progress)
-            _made_fit(copy.database, manifest, erased(folder.backups), None, [])
+        def begin(begun: DataFolder) -> None:
+            _made_fit(begun.database, manifest, erased(folder.backups), None, [])
 
-        DataFolder.create(Settings(data_dir=target), begin=begin)
+        DataFolder.create(copy, begin=begin)
     return manifest
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    notes: int
+    counts: dict[str, int]
     carried: int
     erased: int
     paused: bool
@@ -169,11 +172,7 @@ class _Prepared:
 
 def _accepted(folder: DataFolder, store: BackupStore, manifest: Manifest) -> str:
     """The uuid that the knowledge base has or will have; BackupError if the snapshot is another one's."""
-    if manifest.schema > SCHEMA_VERSION:
-        raise BackupError(
-            f"the snapshot {manifest.id} has schema {manifest.schema}, this nescord knows {SCHEMA_VERSION}: install "
-            f"nescord {manifest.app_version} or newer"
-        )
+    _refuse_a_newer_schema(manifest)
     if not folder.has_begun():
         return manifest.knowledge_base
     uuid = read_identity(folder).uuid
@@ -186,26 +185,45 @@ def _accepted(folder: DataFolder, store: BackupStore, manifest: Manifest) -> str
     return uuid
 
 
+def _refuse_a_newer_schema(manifest: Manifest) -> None:
+    if manifest.schema > SCHEMA_VERSION:
+        raise BackupError(
+            f"the snapshot {manifest.id} has schema {manifest.schema}, this nescord knows {SCHEMA_VERSION}: install "
+            f"nescord {manifest.app_version} or newer"
+        )
+
+
 def _backed_up(folder: DataFolder, settings: Settings, progress: Progress, vfs: str | None) -> tuple[str, list[str]]:
     """The id of a snapshot of the present state, "" with the reason when there is none to be had."""
     if not folder.database.exists():
         return "", ["there was no database before"]
     try:
-        base = OpenBase(folder, settings, is_new=False, vfs=vfs)
-    except NescordError as error:
-        return "", [f"the database before could not be backed up ({error}); its files are kept in {folder.restore_dir}"]
-    with closing(base):
-        try:
+        with closing(OpenBase(folder, settings, is_new=False, vfs=vfs)) as base:
             return create(base, trigger="pre-restore", progress=progress).id, []
-        except NescordError as error:
-            return "", [f"the state before was not backed up ({error}); its files are kept in {folder.restore_dir}"]
+    except LockTimeoutError:
+        raise  # somebody else is at work, which passes
+    except Exception as error:  # a garbled database raises anything, and must not stand in the way of its cure
+        return "", [f"the database before could not be backed up ({error}); its files are kept in {folder.restore_dir}"]
 
 
 def _clear_staged(folder: DataFolder) -> None:
     """Remove a staged database, and above all its journal, which SQLite would roll back into the next one."""
     staged = journal.staged_path(folder)
-    for rest in folder.restore_dir.glob(f"{staged.name}*"):
-        durable.remove(rest)
+    for rest in sorted(folder.restore_dir.iterdir()):
+        if rest.name.startswith(staged.name) or durable.is_temporary(rest):
+            durable.remove(rest)
+
+
+def _decision(folder: DataFolder, manifest: Manifest, uuid: str, prepared: _Prepared) -> Journal:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    return Journal(
+        manifest.id,
+        f"old-{stamp}",
+        uuid="" if folder.has_begun() else uuid,
+        first_seen=manifest.created_at,
+        counts={name: prepared.counts[name] for name in ("notes", "chunks")},
+        replaces=folder.database.exists(),
+    )
 
 
 def _prepare(folder: DataFolder, manifest: Manifest, remarks: list[str], vfs: str | None) -> _Prepared:
@@ -233,10 +251,10 @@ def _made_fit(
                 sources_sql.pause(connection, manifest.id, utc_text(datetime.now(UTC)))
         if (found := connection.pragma("quick_check")) != "ok" or connection.execute("PRAGMA foreign_key_check").get:
             raise DamagedBackupError(f"the snapshot {manifest.id} does not pass quick_check: {found}")
-        notes = counts_of(connection)["notes"]
+        counts = counts_of(connection)
     durable.sync_file(database)
     durable.sync_folder(database.parent)
-    return _Prepared(notes, carried, again, bool(vaults))
+    return _Prepared(counts, carried, again, bool(vaults))
 
 
 # A vector is a function of model and text, whatever became of the notes: none is ever paid for twice.
@@ -253,6 +271,9 @@ _CARRIED = (
 )
 
 
+_WRITES_FAIL = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE)
+
+
 def _carry_over(connection: apsw.Connection, present: Path, remarks: list[str]) -> int:
     """Take over from the present database what must not go back in time. One that is unreadable gives nothing."""
     before: int = connection.execute("SELECT count(*) FROM embedding").get
@@ -265,8 +286,20 @@ def _carry_over(connection: apsw.Connection, present: Path, remarks: list[str]) 
         finally:
             connection.execute("DETACH present")
     except apsw.Error as error:
+        if isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) in _WRITES_FAIL:
+            raise  # that is the disk, not the database before
         remarks.append(f"no vectors could be carried over from the database before ({error}): they are made again")
     return int(connection.execute("SELECT count(*) FROM embedding").get) - before
+
+
+@contextmanager
+def _told(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackupError(f"{what} could not be made ({error}): nothing has changed; mend the disk") from error
+    except apsw.Error as error:
+        raise BackupError(f"{what} could not be made in {folder} ({error}): nothing has changed") from error
 
 
 def _forget_old(folder: DataFolder) -> None:
@@ -281,11 +314,7 @@ def _forget_old(folder: DataFolder) -> None:
 def copied(store: BackupStore, manifest: Manifest) -> Iterator[Path]:
     """A snapshot put together in a scratch folder of the store until the block ends. backups.lock is held, shared."""
     refuse_a_full_disk(store.folder, manifest.size, "reading a snapshot")
-    scratch = store.folder / f"scratch-{time.time_ns()}"
-    durable.make_folder(scratch)
-    try:
+    with store.scratch() as scratch:
         copy = scratch / "nescordbot.db"
         stage(store, manifest, copy)
         yield copy
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -9,8 +9,13 @@ RESTORE.md, restore.py      for somebody without this program
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import secrets
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,7 @@ from nescord.errors import BackupError, DamagedBackupError, UsageError
 _MANIFEST = ".json.zst"
 _STATUS = ".status.json"
 _PACK = (".pack", ".idx")
+_SCRATCH = "scratch-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class BackupStore:
         self.packs = folder / "packs"
         self.staging = folder / "staging"
         self._snapshots = folder / "snapshots"
+        self._read: dict[str, tuple[tuple[int, ...], Manifest]] = {}
 
     def prepare(self, knowledge_base: str) -> None:
         """Make the folders, and what a stranger needs to restore.
@@ -75,11 +82,14 @@ class BackupStore:
 
     def owner(self) -> str:
         """The uuid of the knowledge base whose backups these are; "" where there are none yet."""
+        # A manifest knows when it has rotted, store.json does not: one flipped bit must not make a store foreign.
+        for snapshot in reversed(self.ids()):
+            with suppress(DamagedBackupError):
+                return self.manifest(snapshot).knowledge_base
         try:
             return str(json.loads((self.folder / "store.json").read_bytes())["knowledge_base"])
         except (OSError, ValueError, KeyError, TypeError):
-            known = (each.manifest.knowledge_base for each in reversed(self.snapshots()) if each.manifest)
-            return next(known, "")
+            return ""
 
     def refuse_foreign(self, knowledge_base: str) -> None:
         """BackupError if these are the backups of another knowledge base: never written to, never deleted from."""
@@ -119,12 +129,18 @@ class BackupStore:
         parse_id(wanted)
         path = self.manifest_path(wanted)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                version = stat.st_ino, stat.st_mtime_ns, stat.st_size
+                known = self._read.get(wanted)
+                # A verb asks for all of them several times, and they are the larger, the longer the history.
+                if known is None or known[0] != version:
+                    known = self._read[wanted] = version, Manifest.decode(file.read(), wanted)
+                return known[1]
         except FileNotFoundError:
             raise BackupError(f"there is no snapshot {wanted} in {self.folder}: see nescord backup list") from None
         except OSError as error:
             raise DamagedBackupError(f"the manifest {path} cannot be read: {error.strerror}") from error
-        return Manifest.decode(content, wanted)
 
     def manifest_path(self, snapshot: str) -> Path:
         return self._snapshots / f"{snapshot}{_MANIFEST}"
@@ -142,15 +158,19 @@ class BackupStore:
 
     def set_status(self, snapshot: str, **changes: Any) -> SnapshotStatus:  # Any: the fields of SnapshotStatus
         """Change what is known of a snapshot."""
-        status = replace(self.status(snapshot), **changes)
-        durable.write_file(self._status_path(snapshot), status.encode())
+        with _alone(self._snapshots):
+            status = replace(self.status(snapshot), **changes)
+            durable.write_file(self._status_path(snapshot), status.encode())
         return status
 
     def drop(self, snapshot: str) -> None:
-        """Forget a snapshot; its packs are swept later, if no other needs them."""
+        """Forget a snapshot; its status, and its packs if no other needs them, are swept later."""
         parse_id(snapshot)
+        # Its number is kept by its status; a full disk must not stop a prune.
+        if not self._status_path(snapshot).exists():
+            with suppress(OSError):
+                self.set_status(snapshot)
         durable.remove(self.manifest_path(snapshot))
-        durable.remove(self._status_path(snapshot))
 
     def next_seq(self, off_site: int = 0) -> int:
         """The number of the next snapshot: never one that was used, here or off-site, even if that snapshot is gone."""
@@ -162,20 +182,39 @@ class BackupStore:
 
         While a manifest cannot be read nobody knows what it needs, and nothing is removed.
         """
+        for path in _files(self.folder):
+            if path.name.startswith(_SCRATCH) and path.is_dir():
+                shutil.rmtree(path)
         snapshots = self.snapshots()
         unreadable = [each.id for each in snapshots if each.manifest is None]
         if unreadable:
             return Swept(problem=f"nothing was swept: {', '.join(unreadable)} cannot be read (nescord backup check)")
         needed = {pack.id for each in snapshots if each.manifest for pack in each.manifest.packs}
         known = {each.id for each in snapshots}
+        # The highest number that was used stays known, or it would be used again: a copy elsewhere may have it.
+        known.add(max(known | self._ids_of(self._snapshots, (_STATUS,)), default=""))
         removed = []
-        for folder, suffixes, wanted in ((self.packs, _PACK, needed), (self._snapshots, (_STATUS,), known)):
+        for folder, suffixes, wanted in (
+            (self.folder, (), set()),
+            (self.packs, _PACK, needed),
+            (self._snapshots, (_STATUS,), known),
+        ):
             for path in _files(folder):
                 stem = _stem(path, suffixes)
                 if durable.is_temporary(path) or (stem is not None and stem not in wanted):
                     durable.remove(path)
                     removed.append(path.name)
         return Swept(removed=tuple(removed))
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder to work in while backups.lock is shared; gone afterwards, of a killed process at the next sweep."""
+        folder = self.folder / f"{_SCRATCH}{secrets.token_hex(4)}"
+        durable.make_folder(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def bytes_used(self) -> int:
         """The size of all files of the store, in bytes."""
@@ -186,6 +225,17 @@ class BackupStore:
 
     def _ids_of(self, folder: Path, suffixes: tuple[str, ...]) -> set[str]:
         return {stem for path in _files(folder) if (stem := _stem(path, suffixes)) is not None}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Check, drill and replicate share backups.lock: what one of them has just noted must not be lost to another."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -13,11 +13,11 @@ manifest = json.loads(unpack(sorted((here / "snapshots").glob(wanted))[-1]))
 size, packs = manifest["page_size"], {}
 digest = hashlib.sha256()
 with open(sys.argv[-1], "xb") as database:
-    for run in manifest["runs"]:
-        name = manifest["packs"][run["pack"]]["id"]
+    for pack, first, length in manifest["runs"]:
+        name = manifest["packs"][pack]["id"]
         if name not in packs:
             packs[name] = unpack(here / "packs" / f"{name}.pack")
-        pages = packs[name][run["first"] * size : (run["first"] + run["count"]) * size]
+        pages = packs[name][first * size : (first + length) * size]
         database.write(pages)
         digest.update(pages)
 if digest.hexdigest() != manifest["sha256"]:

@@ -17,7 +17,8 @@ from nescord.cli.call import Call, DataDir, Json, ask
 from nescord.cli.output import Part, Screen, emit, say
 
 if TYPE_CHECKING:
-    from nescord.backup.check import Progress
+    from nescord.backup.check import Checked, Progress
+    from nescord.backup.fetch import OffSiteChecked
     from nescord.backup.manager import BackupManager
     from nescord.backup.store import Snapshot
 
@@ -36,6 +37,8 @@ def create(context: typer.Context, data_dir: DataDir = None, as_json: Json = Fal
     if call.as_json:
         emit(asdict(made))
         return
+    if made.remark:
+        say(f"note: {made.remark}")
     added, total = (f"{size / 1e6:,.1f} MB" for size in (made.bytes_added, made.bytes_total))
     Screen().line(
         "backed up and read back: ", Part(made.id, "bold"), f"  {made.notes:,} notes, {added} added, {total} in all"
@@ -61,20 +64,30 @@ def list_(context: typer.Context, data_dir: DataDir = None, as_json: Json = Fals
 def check(
     context: typer.Context,
     backup_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The snapshot (default: all).")] = None,
+    off_site: Annotated[
+        bool, typer.Option("--off-site", help="Read the copies at NESCORD_OFF_SITE instead; needs no key.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Read every byte of a snapshot, or of all, and hold it against its hashes. Exit code 1 if one is bad."""
     call = Call.of(context, data_dir, as_json)
+    manager = _manager(call)
+    found: Sequence[Checked | OffSiteChecked]
     with progress(call) as tell:
-        found = _manager(call).checked(None if backup_id is None else [backup_id], progress=tell)
-    documents = [{"id": each.id, "ok": each.ok, "problems": each.problems, "mended": each.mended} for each in found]
+        if off_site:
+            found = manager.checked_off_site(backup_id, progress=tell)
+        else:
+            found = manager.checked(None if backup_id is None else [backup_id], progress=tell)
+    documents = [asdict(each) | {"ok": each.ok} for each in found]
     if call.as_json:
         emit(documents if backup_id is None else documents[0])
     else:
         for each in found:
             word = Part("good", "green") if each.ok else Part("BAD", "bold red")
-            Screen().line(word, f"  {each.id}", *(f"  {line}" for line in (*each.problems, *each.mended)))
+            Screen().line(
+                word, f"  {each.id}", *(f"  {line}" for line in (*each.problems, *getattr(each, "mended", ())))
+            )
     if not all(each.ok for each in found):
         raise typer.Exit(_FAILED)
 
@@ -89,7 +102,7 @@ def drill(
     with progress(call) as tell, _manager(call).opened() as base:
         done = run(base, backup_id, progress=tell)
     if call.as_json:
-        emit(asdict(done))
+        emit(asdict(done) | {"ok": done.ok})
     else:
         word = Part("passed", "green") if done.ok else Part("FAILED", "bold red")
         Screen().line(word, f"  {done.id}  {done.probes} questions, {done.chunks:,} chunks, {done.seconds:.1f} s")
@@ -162,6 +175,9 @@ def prune(
     keep_monthly: Annotated[int | None, typer.Option(help="Keep one of each of N months.")] = None,
     keep_yearly: Annotated[int | None, typer.Option(help="Keep one of each of N years.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go and why; drop nothing.")] = False,
+    off_site: Annotated[
+        bool, typer.Option("--off-site", help="Delete the copies at NESCORD_OFF_SITE of what goes, too.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -177,9 +193,10 @@ def prune(
     if keep_last is not None and keep_last < 1:
         Policy.last(keep_last)  # says what is wrong with it
     policy = NIGHTLY if all(rule is None for rule in rules) else Policy(*(rule or 0 for rule in rules))  # type: ignore[arg-type]
-    done = run(call.settings(), policy, dry_run=dry_run)
+    done = run(call.settings(), policy, dry_run=dry_run, off_site=off_site)
     if call.as_json:
-        emit({"kept": done.kept, "dropped": done.dropped, "bytes_freed": done.bytes_freed, "dry_run": dry_run})
+        document = {"kept": done.kept, "dropped": done.dropped, "bytes_freed": done.bytes_freed}
+        emit(document | {"dry_run": dry_run, "off_site": done.off_site})
         return
     screen = Screen()
     words = ("keep", "would drop" if dry_run else "dropped")
@@ -187,6 +204,8 @@ def prune(
     screen.table(("", "id", "because"), rows)
     if not dry_run and done.dropped:
         screen.line(f"{done.bytes_freed / 1e6:,.1f} MB are free again")
+    if done.off_site:
+        screen.line(f"off-site: {done.off_site}")
 
 
 def pin(context: typer.Context, backup_id: Id, data_dir: DataDir = None, as_json: Json = False) -> None:
@@ -255,10 +274,18 @@ def _say_copied(call: Call, backup_id: str, to: Path) -> None:
 
 
 def _document(each: Snapshot) -> dict[str, object]:
+    from nescord.backup.manifest import parse_id
+    from nescord.times import utc_text
+
     manifest, status = each.manifest, each.status
-    document: dict[str, object] = {"id": each.id, "status": status.state if manifest else "bad"}
+    created_at = manifest.created_at if manifest else utc_text(parse_id(each.id)[1])
+    document: dict[str, object] = {
+        "id": each.id,
+        "created_at": created_at,
+        "status": status.state if manifest else "bad",
+    }
     if manifest is not None:
-        document |= {"created_at": manifest.created_at, "trigger": manifest.trigger, "counts": dict(manifest.counts)}
+        document |= {"trigger": manifest.trigger, "counts": dict(manifest.counts)}
         document |= {"bytes_added": manifest.bytes_added, "bytes_restored": manifest.size}
     document |= {"problem": each.problem or status.reason, "pinned": status.pinned, "checked_at": status.checked_at}
     return document | {"drilled_at": status.drilled_at, "drill_ok": status.drill_ok, "off_site": dict(status.off_site)}

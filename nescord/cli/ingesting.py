@@ -16,7 +16,7 @@ import typer
 
 from nescord.cli.call import Call, DataDir, Json, ask
 from nescord.cli.output import Part, Screen, emit, fail, say
-from nescord.errors import UsageError
+from nescord.errors import UsageError, VaultError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -107,8 +107,12 @@ def _resume(call: Call, yes: bool) -> None:
             raise UsageError("nothing is paused: nescord ingest takes in vaults as ever")
         would = []
         for source in knowledge.sources():
-            if source.kind != "capture":
+            if source.kind == "capture":
+                continue
+            try:
                 would.append(knowledge.ingest(source.root, options=IngestOptions(dry_run=True)))
+            except VaultError as error:  # such as on another machine: of a vault that is not there nothing changes
+                say(f"note: {error}")
         if not call.as_json:
             for report in would:
                 _show(report)
