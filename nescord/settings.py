@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from annotated_types import Ge, Le
@@ -28,6 +29,12 @@ _SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
 # Chroma's rule for the name of a collection.
 _COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _LONGEST_SHOWN_VALUE = 200
+_MAY_HOLD_A_PASSWORD = frozenset({"DATABASE_URL", "CHROMA_URL", "NESCORD_OFF_SITE", "NESCORD_OFF_SITE_ENDPOINT"})
+_BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*")
+_HTTPS = re.compile(r"https://[^/?#@\s]+/?")
+# What stays on this machine; anywhere else plain HTTP would send notes in the clear.
+_HTTP_TO_HERE = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?")
+_AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 
 
 def _expand_home(path: Path) -> Path:
@@ -78,6 +85,12 @@ class Settings(BaseSettings):
     chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
     chunk_max: int = Field(2400, ge=400, le=16_000, validation_alias="NESCORD_CHUNK_MAX")
     max_note_bytes: int = Field(64 * 2**20, ge=1024, le=2**30, validation_alias="NESCORD_MAX_NOTE_BYTES")
+    off_site: str | None = Field(None, validation_alias="NESCORD_OFF_SITE")
+    off_site_endpoint: str | None = Field(None, validation_alias="NESCORD_OFF_SITE_ENDPOINT")
+    aws_access_key_id: SecretStr | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_region: str = Field("us-east-1", validation_alias="AWS_REGION")
+    backup_recipient: str | None = Field(None, validation_alias="NESCORD_BACKUP_RECIPIENT")
     lock_timeout: float = Field(30, ge=0, le=3600, allow_inf_nan=False, validation_alias="NESCORD_LOCK_TIMEOUT")
     timezone: str = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
 
@@ -122,6 +135,40 @@ class Settings(BaseSettings):
         if url is not None and not _SERVER_URL.fullmatch(url):
             raise ValueError("must be the URL of a Chroma server without a path, such as http://localhost:8000")
         return url
+
+    @field_validator("off_site")
+    @classmethod
+    def _is_a_bucket_or_a_folder(cls, target: str | None) -> str | None:
+        if target is None:
+            return None
+        if target.startswith("s3://"):
+            bucket = target.rstrip("/")
+            if not _BUCKET_URL.fullmatch(bucket) or {".", ".."} & set(bucket.split("/")):
+                raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX, without a key in it")
+            return bucket
+        path = Path(unquote(target.removeprefix("file://")))
+        if not path.is_absolute() or ".." in path.parts:
+            raise ValueError("must be s3://BUCKET/PREFIX, or the absolute path of a folder on another disk")
+        return str(path)
+
+    @field_validator("off_site_endpoint")
+    @classmethod
+    def _keeps_secrets_from_the_line(cls, url: str | None) -> str | None:
+        if url is not None and not _HTTPS.fullmatch(url) and not _HTTP_TO_HERE.fullmatch(url):
+            raise ValueError(
+                "must be an https:// URL without a path; http:// only for this machine, such as http://localhost:9000"
+            )
+        return None if url is None else url.rstrip("/")
+
+    @field_validator("backup_recipient")
+    @classmethod
+    def _is_for_public_keys(cls, keys: str | None) -> str | None:
+        if keys is None:
+            return None
+        each = sorted(set(keys.replace(",", " ").split()))
+        if not each or not all(_AGE_KEY.fullmatch(key) for key in each):
+            raise ValueError("must be the public key age1… that nescord backup keygen prints, or several with blanks")
+        return " ".join(each)
 
     @field_validator("vault_space")
     @classmethod
@@ -191,10 +238,11 @@ def _explain(line: ErrorDetails) -> str:
     )
     name, reason = str(field.validation_alias), line["msg"]
     must = reason.removeprefix("Value error, ") if line["type"] == "value_error" else (_allowed_range(field) or reason)
-    if field.annotation == SecretStr | None:
+    # A private key may have been put where the public one belongs.
+    if field.annotation == SecretStr | None or "SECRET-KEY" in str(line["input"]).upper():
         return f"{name} (a secret, not shown) cannot be used: {must}"
     value = str(line["input"])
-    shown = repr(_without_credentials(value) if name in ("DATABASE_URL", "CHROMA_URL") else value)
+    shown = repr(_without_credentials(value) if name in _MAY_HOLD_A_PASSWORD else value)
     if len(shown) > _LONGEST_SHOWN_VALUE:
         shown = shown[:_LONGEST_SHOWN_VALUE] + "…"
     return f"{name} is {shown}: {must}"

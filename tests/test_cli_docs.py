@@ -58,8 +58,11 @@ def test_all_commands_are_there() -> None:
                 "failures",
                 "config",
                 "doctor",
+                "verify",
             ),
-            *("source list", "source move", "source remove", "note trash", "note restore"),
+            *("source list", "source move", "source remove", "note trash", "note restore", "note erase"),
+            *("backup create", "backup list", "backup check", "backup drill", "backup restore", "backup prune"),
+            *("backup pin", "backup unpin", "backup replicate", "backup keygen"),
             *("index status", "index rebuild"),
         )
     )

@@ -102,7 +102,7 @@ class Manifest:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         values["packs"] = [asdict(pack) for pack in self.packs]
         values["probes"] = [asdict(probe) for probe in self.probes]
-        text = _sealed(values)
+        text = sealed(values)
         return zstandard.ZstdCompressor(level=9, write_checksum=True).compress(text)
 
     @classmethod
@@ -114,7 +114,7 @@ class Manifest:
         """
         try:
             text = decompressed(content, _LARGEST)
-            values = _unsealed(text)
+            values = unsealed(text)
             if values["format"] != FORMAT:
                 raise DamagedBackupError(
                     f"the snapshot {name} has format {values['format']}, not {FORMAT}: install a newer nescord"
@@ -136,6 +136,18 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class OffSiteSummary:
+    """What a place elsewhere says of itself: the uuid of the knowledge base it keeps copies of, the id of the newest
+    ("" where there is none) and its notes, how many copies are complete, and the highest number in use."""
+
+    knowledge_base: str
+    newest_id: str
+    notes: int
+    count: int
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotStatus:
     """What is known of a snapshot: `good` only when it was read back from the repository."""
 
@@ -149,13 +161,13 @@ class SnapshotStatus:
     off_site: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        return _sealed(asdict(self))
+        return sealed(asdict(self))
 
     @classmethod
     def decode(cls, content: bytes) -> SnapshotStatus:
         """Read a status; one that is damaged counts as none."""
         try:
-            values = _unsealed(content)
+            values = unsealed(content)
             known = {one.name for one in fields(cls)}
             return cls(**{name: value for name, value in values.items() if name in known})
         except (DamagedBackupError, ValueError, TypeError, KeyError, AttributeError):
@@ -197,11 +209,13 @@ def _canonical(values: Mapping[str, object]) -> bytes:
     return json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _sealed(values: dict[str, Any]) -> bytes:
+def sealed(values: dict[str, Any]) -> bytes:
+    """JSON with a hash over itself."""
     return _canonical({**values, _HASH: hashlib.sha256(_canonical(values)).hexdigest()})
 
 
-def _unsealed(content: bytes) -> dict[str, Any]:
+def unsealed(content: bytes) -> dict[str, Any]:
+    """What `sealed` was given. DamagedBackupError when it does not fit its hash; ValueError, KeyError: it is none."""
     values = json.loads(content)
     written = values.pop(_HASH)
     if hashlib.sha256(_canonical(values)).hexdigest() != written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SCRIPT = b'''\
 """Put a snapshot together: python3 restore.py [ID] OUTPUT. Needs Python 3 and the command zstd, nothing else."""
+
 import hashlib, json, pathlib, subprocess, sys
 
 here = pathlib.Path(__file__).resolve().parent

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from nescord.cli import answering, diagnosis, finding, indexing, ingesting, keeping, telling
+from nescord.cli import (
+    answering,
+    backups,
+    diagnosis,
+    finding,
+    indexing,
+    ingesting,
+    keeping,
+    off_site,
+    telling,
+    verifying,
+)
 from nescord.cli.call import DataDir, Json
 
 
@@ -48,19 +59,33 @@ def _tree() -> typer.Typer:
     app.command("capture")(keeping.capture)
     app.command("status")(telling.status)
     app.command("failures")(telling.failures)
+    app.command("verify")(verifying.verify)
     source = typer.Typer(help="The vaults that notes come from: list, move or remove one.", rich_markup_mode=None)
     source.command("list")(keeping.source_list)
     source.command("move")(keeping.source_move)
     source.command("remove")(keeping.source_remove)
     app.add_typer(source, name="source")
-    note = typer.Typer(help="The trash: list it, bring a note back.", rich_markup_mode=None)
+    note = typer.Typer(help="The trash and the backups: bring a note back, or erase it.", rich_markup_mode=None)
     note.command("trash")(keeping.note_trash)
     note.command("restore")(keeping.note_restore)
+    note.command("erase")(keeping.note_erase)
     app.add_typer(note, name="note")
     index = typer.Typer(help="The index for searching by meaning: how far it is, build it anew.", rich_markup_mode=None)
     index.command("status")(indexing.index_status)
     index.command("rebuild")(indexing.index_rebuild)
     app.add_typer(index, name="index")
+    backup = typer.Typer(help="Backups: make, prove, list, restore, prune.", rich_markup_mode=None)
+    backup.command("create")(backups.create)
+    backup.command("list")(backups.list_)
+    backup.command("check")(backups.check)
+    backup.command("drill")(backups.drill)
+    backup.command("restore")(backups.restore)
+    backup.command("prune")(backups.prune)
+    backup.command("pin")(backups.pin)
+    backup.command("unpin")(backups.unpin)
+    backup.command("replicate")(off_site.backup_replicate)
+    backup.command("keygen")(off_site.backup_keygen)
+    app.add_typer(backup, name="backup")
     app.command("config")(telling.config)
     app.command("doctor")(diagnosis.doctor)
     return app

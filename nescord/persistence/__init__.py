@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
+from nescord.backup.manifest import OffSiteSummary
 from nescord.errors import LockTimeoutError, NescordError
 from nescord.home import DataFolder, Identity
 from nescord.locks import Locks
-from nescord.persistence.report import Check, Checklist, OffSiteSummary, PersistenceReport, failed, passed, warned
+from nescord.persistence.report import Check, Checklist, PersistenceReport, failed, passed, warned
 from nescord.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def verify(
     """Look into everything. `open` gives the open knowledge base, or raises what keeps it from opening.
 
     `deep` reads every page and index entry and samples more. `off_site` is what the off-site store says, or who asks
-    it.
+    it; without it NESCORD_OFF_SITE is asked, if that is set.
 
     Raises:
         LockTimeoutError: a restore or a migration has the database; nothing can be said now.
@@ -47,6 +49,8 @@ def verify(
     checklist = Checklist()
     look_at_volume(checklist, settings, folder, locks)
     identity = continuity.identity_of(checklist, folder)
+    if off_site is None and settings.off_site is not None:
+        off_site = partial(_summary_of, settings)
     summary = _asked(checklist, off_site)
     notes: int | None = None
     try:
@@ -61,6 +65,14 @@ def verify(
     snapshots = look_at_backups(checklist, store, locks, summary, notes=notes)
     continuity.look_at_owner_of_backups(checklist, identity, store, snapshots)
     return checklist.report()
+
+
+def _summary_of(settings: Settings) -> OffSiteSummary:
+    from nescord.backup.off_site import OffSite, Patience
+    from nescord.backup.off_site_copies import summary
+
+    # A verification is to tell of an outage, not to wait for its end.
+    return summary(OffSite(settings, Patience(connect=5, answer=10, retries=1, total=15)))
 
 
 def _asked(

@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from nescord.backup.manifest import OffSiteSummary
 from nescord.errors import LockTimeoutError
 from nescord.locks import LockName, Locks
-from nescord.persistence.report import Checklist, OffSiteSummary, Outcome, failed, passed, warned
+from nescord.persistence.report import Checklist, Outcome, failed, passed, warned
 
 if TYPE_CHECKING:
     from nescord.backup.store import BackupStore, Snapshot

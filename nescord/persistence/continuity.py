@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nescord.backup.manifest import OffSiteSummary
 from nescord.errors import NescordError
 from nescord.home import DataFolder, Identity, read_identity
-from nescord.persistence.report import Checklist, OffSiteSummary, Outcome, failed, passed, warned
+from nescord.persistence.report import Checklist, Outcome, failed, passed, warned
 
 if TYPE_CHECKING:
     import apsw

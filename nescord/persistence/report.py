@@ -37,20 +37,6 @@ class PersistenceReport:
         return {"ok": self.ok, "checks": [asdict(check) for check in self.checks]}
 
 
-@dataclass(frozen=True, slots=True)
-class OffSiteSummary:
-    """What the off-site store says of this knowledge base.
-
-    `knowledge_base` is the uuid it keeps backups of, `newest_id` the id of its newest backup ("" where it has none),
-    `notes` the notes in that one, `count` how many backups there are.
-    """
-
-    knowledge_base: str
-    newest_id: str
-    notes: int
-    count: int
-
-
 class Outcome(NamedTuple):
     """What one look found."""
 

@@ -1,0 +1,436 @@
+# ruff: noqa: F811 - fixtures are named as what they give
+"""Copies elsewhere: whole, never overwritten, only of what is good, and never in somebody else's place."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import obstore
+import pytest
+
+from nescord import Settings
+from nescord.backup import off_site as off_site_module
+from nescord.backup.create import create
+from nescord.backup.encryption import keygen
+from nescord.backup.fetch import check_off_site, fetch
+from nescord.backup.off_site import ObjectExistsError, OffSite
+from nescord.backup.off_site_copies import Copy, Listing, delete_off_site, summary
+from nescord.backup.prune import prune
+from nescord.backup.replicate import replicate
+from nescord.backup.retention import Policy
+from nescord.backup.store import BackupStore
+from nescord.errors import (
+    BackupError,
+    DamagedBackupError,
+    LockTimeoutError,
+    SettingsError,
+    UsageError,
+)
+from nescord.home import DataFolder, read_identity
+from tests.backup_world import WORDS, Days, flip, sha256
+from tests.cli_runs import nescord
+from tests.faults.proxy import FaultyProxy
+from tests.off_site_world import PATIENCE, World, bucket_options, days, moto, rclone, world_at  # noqa: F401 - fixtures
+from tests.s3_world import S3Server
+from tests.survival import new_rng
+from tests.vaults import open_base
+
+PLACES = ["folder", "folder encrypted", "moto", "moto encrypted", "rclone", "rclone encrypted"]
+
+
+@pytest.fixture(params=PLACES)
+def world(request: pytest.FixtureRequest, moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path) -> World:
+    return made(request.param, moto, rclone, days, tmp_path)
+
+
+def made(place: str, moto: S3Server, rclone: S3Server, days: Days, folder: Path) -> World:
+    server = moto if "moto" in place else rclone if "rclone" in place else None
+    return world_at(place.replace("moto", "bucket").replace("rclone", "bucket"), server, days, folder)
+
+
+@pytest.fixture
+def on_disk(moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path) -> World:
+    return made("folder", moto, rclone, days, tmp_path)
+
+
+@pytest.fixture
+def sealed(moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path) -> World:
+    return made("folder encrypted", moto, rclone, days, tmp_path)
+
+
+def put(world: World, name: str, content: bytes) -> None:
+    """Write an object past the code under test."""
+    if world.files is not None:
+        (world.files / name).parent.mkdir(parents=True, exist_ok=True)
+        (world.files / name).write_bytes(content)
+        time.sleep(0.05)  # rclone remembers what was there for 10 ms
+    else:
+        obstore.put(world.off_site()._client(), name, content)
+
+
+def test_every_good_snapshot_is_copied_once_and_comes_back_as_it_was(world: World, tmp_path: Path) -> None:
+    assert summary(world.off_site()).count == 0
+    done = world.replicate()
+    assert done.sent == world.days.ids
+    world.assert_all_copied()
+    known = summary(world.off_site())
+    assert (known.newest_id, known.count, known.seq) == (world.days.ids[-1], 3, 3)
+    assert known.notes == world.days.manifests[known.newest_id].counts["notes"]
+    assert known.knowledge_base == world.days.manifests[known.newest_id].knowledge_base
+    again = world.replicate()
+    assert (again.sent, again.bytes) == ((), 0)
+
+
+def test_what_the_local_store_has_is_not_fetched_and_what_has_rotted_in_it_is(world: World) -> None:
+    world.replicate()
+    store = world.brought_back(world.days.ids[0])
+    pack = next(store.packs.glob("*.pack"))
+    before = pack.stat().st_ino
+    fetch(world.off_site(), store, None, world.identity)
+    assert pack.stat().st_ino == before
+    flip(pack, new_rng("rot"))
+    store.manifest_path(world.days.ids[0]).write_bytes(b"rotten")
+    fetch(world.off_site(), store, world.days.ids[0], world.identity)
+    assert store.manifest(world.days.ids[0]) == world.days.manifests[world.days.ids[0]]
+    assert sha256(pack) in {each.sha256 for each in store.manifest(world.days.ids[0]).packs}
+
+
+def test_an_object_that_is_not_ours_is_an_alarm_and_stays(world: World) -> None:
+    first = world.days.manifests[world.days.ids[0]]
+    name = f"packs/{first.packs[0].id}.pack{world.age}"
+    put(world, name, b"somebody else's")
+    with pytest.raises(BackupError, match="not what this knowledge base has sent") as caught:
+        world.replicate()
+    assert name in str(caught.value)
+    assert "move it away" in str(caught.value)
+    assert b"".join(world.off_site().stream(name, 100)) == b"somebody else's"
+    world.off_site().delete(name)
+    world.replicate()
+    world.assert_all_copied()
+
+
+def test_create_only_is_kept_by_the_server_and_by_us(world: World) -> None:
+    off_site = world.off_site()
+    off_site.put("packs/x", b"first")
+    if world.files is None or world.options["off_site"] == str(world.files):
+        with pytest.raises(ObjectExistsError):
+            off_site.put("packs/x", b"second")
+        assert off_site.read("packs/x", 5) == b"first"
+
+
+def test_a_snapshot_under_an_alarm_does_not_keep_later_ones_from_being_copied(on_disk: World) -> None:
+    first = on_disk.days.ids[0]
+    for each in on_disk.days.ids:
+        on_disk.store.set_status(each, state="unchecked")
+    assert on_disk.replicate().sent == ()  # the place is ours from here on
+    for each in on_disk.days.ids:
+        on_disk.store.set_status(each, state="good")
+    put(on_disk, f"snapshots/{first}.objects.json", b"{}")
+    with pytest.raises(BackupError, match="2 snapshots were copied"):
+        on_disk.replicate()
+    assert Listing(on_disk.off_site()).ids == list(on_disk.days.ids[1:])
+    assert not on_disk.store.status(first).off_site
+    on_disk.off_site().delete(f"snapshots/{first}.objects.json")
+    assert on_disk.replicate().sent == (first,)
+    on_disk.assert_all_copied()
+
+
+@pytest.mark.parametrize("place", ["folder", "folder encrypted", "rclone"])
+def test_a_pack_that_has_rotted_here_is_never_sent(
+    place: str, moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path
+) -> None:
+    world = made(place, moto, rclone, days, tmp_path)
+    last = world.days.manifests[world.days.ids[-1]].packs[-1]
+    assert last.id == world.days.ids[-1]
+    flip(world.store.packs / f"{last.id}.pack", new_rng("rot"))
+    with pytest.raises(BackupError, match="is damaged"):
+        world.replicate()
+    assert Listing(world.off_site()).ids == list(world.days.ids[:2])
+    assert f"packs/{last.id}.pack{world.age}" not in world.off_site().sizes()
+    assert world.store.status(world.days.ids[-1]).state == "bad"
+    assert [each.ok for each in check_off_site(world.off_site())] == [True, True]
+    assert world.replicate().sent == ()  # what is bad is not tried again
+
+
+def test_a_rotten_base_makes_all_that_need_it_bad_and_none_is_sent(on_disk: World) -> None:
+    base = on_disk.days.manifests[on_disk.days.ids[0]].packs[0]
+    (on_disk.store.packs / f"{base.id}.pack").unlink()
+    with pytest.raises(BackupError, match="0 snapshots were copied") as caught:
+        on_disk.replicate()
+    assert "missing" in str(caught.value)
+    assert {each.status.state for each in on_disk.store.snapshots()} == {"bad"}
+    assert Listing(on_disk.off_site()).ids == []
+
+
+def test_a_lost_list_of_pages_is_mended_and_sent(on_disk: World) -> None:
+    next(on_disk.store.packs.glob("*.idx")).write_bytes(b"lost")
+    assert on_disk.replicate().sent == on_disk.days.ids
+    on_disk.assert_all_copied()
+
+
+def test_only_what_is_good_is_copied(on_disk: World) -> None:
+    on_disk.store.set_status(on_disk.days.ids[0], state="bad")
+    on_disk.store.set_status(on_disk.days.ids[1], state="unchecked")
+    assert on_disk.replicate().sent == on_disk.days.ids[2:]
+
+
+def test_a_foreign_place_is_never_written_to_nor_deleted_from(world: World, tmp_path: Path) -> None:
+    world.replicate()
+    before = world.off_site().sizes()
+    with open_base(tmp_path / "other", vector="exact", **world.options) as km:
+        km.capture("mine")
+        create(km._base)
+        with pytest.raises(BackupError, match="not the volume you had"):
+            replicate(km._base)
+        other = read_identity(km.folder).uuid
+    with pytest.raises(BackupError, match="another knowledge base"):
+        delete_off_site(world.off_site(), world.days.ids[:1], knowledge_base=other)
+    with pytest.raises(BackupError, match="another knowledge base"):
+        fetch(world.off_site(), BackupStore(tmp_path / "other" / "backups"), None, world.identity)
+    # Also when the mark is lost: each copy says whose it is.
+    world.off_site().delete("store.json")
+    with pytest.raises(BackupError, match="another knowledge base"):
+        delete_off_site(world.off_site(), world.days.ids[:1], knowledge_base=other)
+    assert world.off_site().sizes() == {name: size for name, size in before.items() if name != "store.json"}
+    assert world.replicate().sent == ()
+
+
+def test_copies_of_which_nobody_knows_whose_they_are_are_left_alone(on_disk: World) -> None:
+    on_disk.replicate()
+    put(on_disk, "store.json", b"{")
+    for each in on_disk.days.ids:
+        put(on_disk, f"snapshots/{each}.objects.json", b"{")
+    before = on_disk.off_site().sizes()
+    with pytest.raises(BackupError, match="nobody knows whose"):
+        on_disk.replicate()
+    assert on_disk.off_site().sizes() == before
+
+
+def test_a_place_has_one_key(world: World, tmp_path: Path) -> None:
+    world.replicate()
+    with pytest.raises(BackupError, match="NESCORD_BACKUP_RECIPIENT"):
+        world.replicate(backup_recipient=keygen(tmp_path / "new.txt"))
+    if world.identity is not None:
+        with pytest.raises(BackupError, match="is not set"):
+            world.replicate(backup_recipient=None)
+
+
+def test_what_is_encrypted_shows_nothing_and_needs_its_key(sealed: World, tmp_path: Path) -> None:
+    sealed.replicate()
+    assert sealed.files is not None
+    everything = b"".join(path.read_bytes() for path in sealed.files.rglob("*.*") if path.parent != sealed.files)
+    assert b"page_size" not in everything
+    assert b"# Note" not in everything
+    assert not [word for word in WORDS if len(word) > 4 and word.encode() in everything]
+    assert not [path for path in sealed.files.rglob("*") if path.name.endswith((".pack", ".idx", ".json.zst"))]
+    store = BackupStore(tmp_path / "fetched")
+    with pytest.raises(BackupError, match="--identity FILE"):
+        fetch(sealed.off_site(), store)
+    keygen(tmp_path / "other.txt")
+    with pytest.raises(BackupError, match="does not open"):
+        fetch(sealed.off_site(), store, None, tmp_path / "other.txt")
+    assert store.ids() == []
+    assert not list(store.packs.iterdir())
+
+
+@pytest.mark.parametrize("text", ["../x", "..", "/etc/passwd", "000001-20260101T000000Z/../x", ""])
+def test_what_is_no_id_is_refused_before_anything_is_asked(on_disk: World, text: str) -> None:
+    on_disk.replicate()
+    before = on_disk.off_site().sizes()
+    for act in (
+        lambda: fetch(on_disk.off_site(), BackupStore(on_disk.scratch), text),
+        lambda: check_off_site(on_disk.off_site(), text),
+        lambda: delete_off_site(on_disk.off_site(), [text], knowledge_base="x"),
+    ):
+        with pytest.raises(UsageError, match="is no id"):
+            act()
+    assert on_disk.off_site().sizes() == before
+
+
+def test_a_description_that_names_a_path_outside_is_refused(on_disk: World) -> None:
+    on_disk.replicate()
+    name = f"snapshots/{on_disk.days.ids[-1]}.objects.json"
+    copy = Copy.decode(on_disk.off_site().read(name, 10_000), name)
+    put(on_disk, name, replace(copy, objects={"../../evil": next(iter(copy.objects.values()))}).encode())
+    with pytest.raises(DamagedBackupError, match="none of ours"):
+        fetch(on_disk.off_site(), BackupStore(on_disk.scratch))
+
+
+def test_a_missing_folder_is_not_made_and_the_data_folder_is_no_other_disk(on_disk: World, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="mount its disk"):
+        on_disk.replicate(off_site=str(tmp_path / "unmounted"))
+    assert not (tmp_path / "unmounted").exists()
+    with pytest.raises(BackupError, match="another disk or machine"):
+        on_disk.replicate(off_site=str(on_disk.data / "backups"))
+    with pytest.raises(SettingsError, match="NESCORD_OFF_SITE is not set"):
+        on_disk.replicate(off_site=None)
+
+
+def test_a_stranger_restores_a_copy_that_is_not_encrypted(on_disk: World, tmp_path: Path) -> None:
+    if shutil.which("zstd") is None:
+        pytest.skip("the command zstd is not installed")
+    on_disk.replicate()
+    assert on_disk.files is not None
+    subprocess.run([sys.executable, "restore.py", tmp_path / "out.db"], cwd=on_disk.files, check=True, timeout=60)
+    assert sha256(tmp_path / "out.db") == on_disk.days.manifests[on_disk.days.ids[-1]].sha256
+
+
+def test_what_is_too_large_for_one_request_goes_in_parts_and_is_still_not_overwritten(
+    rclone: S3Server, days: Days, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(off_site_module, "LARGEST_PUT", 1000)
+    world = world_at("bucket", rclone, days, tmp_path)
+    world.replicate()
+    world.assert_all_copied()
+    big = tmp_path / "big"
+    big.write_bytes(b"x" * 3_000_000)
+    with pytest.raises(DamagedBackupError):
+        world.off_site().put_file("packs/big", big, "0" * 64)
+    assert "packs/big" not in world.off_site().sizes()
+    world.off_site().put_file("packs/big", big, sha256(big))
+    with pytest.raises(ObjectExistsError):
+        world.off_site().put_file("packs/big", big, sha256(big))
+
+
+def test_the_environment_of_other_programs_for_s3_does_not_count(
+    rclone: S3Server, days: Days, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a stranger's")
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
+    world = world_at("bucket", rclone, days, tmp_path)
+    world.replicate()
+    world.assert_all_copied()
+
+
+def test_plain_http_is_for_this_machine_only() -> None:
+    for good in ("http://localhost:9000", "http://127.0.0.1:1", "http://[::1]:2", "https://storage.example.com"):
+        assert Settings(off_site_endpoint=good).off_site_endpoint == good
+    for bad in ("http://example.com", "http://localhost.example.com", "ftp://x", "https://key:secret@x", "https://x/y"):
+        with pytest.raises(SettingsError, match="NESCORD_OFF_SITE_ENDPOINT") as caught:
+            Settings(off_site_endpoint=bad)
+        assert "secret" not in str(caught.value)
+    for bad in ("s3://", "s3://b", "s3://bucket/../x", "s3://key:secret@bucket", "relative/path", "/a/../b"):
+        with pytest.raises(SettingsError, match="NESCORD_OFF_SITE is") as caught:
+            Settings(off_site=bad)
+        assert "secret" not in str(caught.value)
+    assert Settings(off_site="file:///mnt/a%20disk/").off_site == "/mnt/a disk"
+
+
+def test_a_bucket_without_its_key_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(SettingsError, match="AWS_ACCESS_KEY_ID is not set"):
+        OffSite(Settings(off_site="s3://bucket/x"))
+
+
+def test_copies_go_by_the_rules(world: World) -> None:
+    world.replicate()
+    uuid = read_identity(DataFolder.at(Settings(data_dir=world.data))).uuid
+    first, second, third = world.days.ids
+    assert "2 of 3" in delete_off_site(world.off_site(), [first, second], knowledge_base=uuid).problem
+    assert delete_off_site(world.off_site(), [third], knowledge_base=uuid).ids == ()
+    assert Listing(world.off_site()).ids == [first, second, third]
+    done = delete_off_site(world.off_site(), [first, "000099-20260101T000000Z"], knowledge_base=uuid)
+    assert done.ids == (first,)
+    assert done.objects[0].startswith(f"snapshots/{first}.json.zst")
+    assert set(world.off_site().sizes()) == world.names() - set(done.objects)
+    # What the others need has stayed.
+    assert [(each.id, each.ok) for each in check_off_site(world.off_site())] == [(second, True), (third, True)]
+    for each in (second, third):
+        world.brought_back(each)
+    assert summary(world.off_site()).seq == 3
+
+
+def test_while_a_description_cannot_be_read_nothing_is_deleted(on_disk: World) -> None:
+    on_disk.replicate()
+    uuid = on_disk.days.manifests[on_disk.days.ids[0]].knowledge_base
+    put(on_disk, f"snapshots/{on_disk.days.ids[1]}.objects.json", b"rotten")
+    before = on_disk.off_site().sizes()
+    assert (
+        "nothing was deleted" in delete_off_site(on_disk.off_site(), on_disk.days.ids[:1], knowledge_base=uuid).problem
+    )
+    assert on_disk.off_site().sizes() == before
+
+
+def test_a_pack_that_was_lost_there_is_sent_again(on_disk: World) -> None:
+    on_disk.replicate()
+    assert on_disk.files is not None
+    lost = next((on_disk.files / "packs").glob("*.pack"))
+    lost.unlink()
+    assert not all(each.ok for each in check_off_site(on_disk.off_site()))
+    on_disk.replicate()
+    on_disk.assert_all_copied()
+
+
+def test_the_number_of_a_copy_that_was_cut_off_is_not_used_again(on_disk: World) -> None:
+    put(on_disk, "packs/000041-20260101T000000Z.pack", b"of a machine that is gone")
+    assert summary(on_disk.off_site()).seq == 41
+
+
+def test_prune_does_not_come_between_a_slow_copy_and_its_packs(moto: S3Server, days: Days, tmp_path: Path) -> None:
+    with FaultyProxy(moto.url) as proxy:
+        world = world_at("bucket", moto, days, tmp_path, proxy.url)
+        proxy.cause("slow", delay=0.1)
+        failed: list[BaseException] = []
+
+        def copy() -> None:
+            try:
+                world.replicate()
+            except BaseException as error:
+                failed.append(error)
+
+        copying = threading.Thread(target=copy)
+        copying.start()
+        while not proxy.struck["slow"]:
+            time.sleep(0.01)
+        with pytest.raises(LockTimeoutError, match="no backup is pruned while it is read"):
+            prune(Settings(data_dir=world.data, lock_timeout=0.1, embedding_provider="none"), Policy.last(1))
+        copying.join()
+        assert not failed
+    world = World(world.data, days, {**world.options, "off_site_endpoint": moto.url}, tmp_path / "fetched")
+    world.assert_all_copied()
+    dropped = prune(Settings(data_dir=world.data, embedding_provider="none"), Policy.last(1)).dropped
+    assert set(dropped) == set(days.ids[:2])
+
+
+def test_two_copies_to_one_place_do_not_run_at_once(moto: S3Server, days: Days, tmp_path: Path) -> None:
+    with FaultyProxy(moto.url) as proxy:
+        world = world_at("bucket encrypted", moto, days, tmp_path, proxy.url)
+        proxy.cause("slow", delay=0.1)
+        copying = threading.Thread(target=world.replicate)
+        copying.start()
+        while not proxy.struck["slow"]:
+            time.sleep(0.01)
+        with pytest.raises(LockTimeoutError, match="under way"):
+            world.replicate()
+        copying.join()
+        proxy.heal()
+        world.assert_all_copied()
+
+
+def test_the_command_copies_and_says_what_it_did(on_disk: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESCORD_OFF_SITE", str(on_disk.files))
+    done = nescord("--data-dir", on_disk.data, "backup", "replicate", "--json")
+    assert (done.code, done.document["sent"]) == (0, list(on_disk.days.ids))
+    on_disk.assert_all_copied()
+    again = nescord("--data-dir", on_disk.data, "backup", "replicate")
+    assert (again.code, "already" in again.out) == (0, True)
+    monkeypatch.setenv("NESCORD_OFF_SITE", str(on_disk.files) + "-unplugged")
+    lost = nescord("--data-dir", on_disk.data, "backup", "replicate")
+    assert (lost.code, "mount its disk" in lost.err) == (1, True)
+
+
+def test_a_server_that_is_down_is_a_service_that_is_missing(on_disk: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = bucket_options("http://127.0.0.1:1", "x")
+    monkeypatch.setattr(off_site_module, "Patience", lambda: PATIENCE)
+    for field, value in options.items():
+        monkeypatch.setenv(str(Settings.model_fields[field].validation_alias), str(value))
+    done = nescord("--data-dir", on_disk.data, "backup", "replicate")
+    assert (done.code, "try again later" in done.err) == (69, True)
