@@ -86,13 +86,12 @@ class OpenBase:
                 return
 
     def close(self) -> None:
-        """Close the database, not while a restore replaces it: SQLite ends with a checkpoint and removes the WAL by its
-        name, which by then may be another one's."""
+        """Close the database; without a checkpoint where a restore may be replacing it right now."""
         try:
-            with self.locks.shared(LockName.CATALOG):
+            with self.locks.shared(LockName.CATALOG, timeout=0):
                 self._catalog.close()
         except NescordError:
-            self._catalog.close()
+            self._catalog.close(checkpoint=False)
 
     def _open_catalog(self) -> Catalog:
         if not self.folder.database.exists():

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ import pytest
 from benchmarks import vault as vaults
 from nescord import KnowledgeManager
 from nescord.home import DataFolder, read_identity
+from nescord.locks import LockName, Locks
 from tests.survival import DATABASE, SOAK, digests, settings, stored, untouched
+from tests.vaults import open_base
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join((str(HERE.parent), os.environ.get("PYTHONPATH", "")))}
@@ -164,3 +167,30 @@ def test_nothing_but_apsw_opens_the_live_database(tmp_path: Path) -> None:
     assert watching == {"touched": [], "libraries": []}
     events = {touch.split()[0] for touch in control["control"]}
     assert events == {"open", "sqlite3.connect", "os.rename", "os.remove"}
+
+
+def test_closing_while_a_restore_may_be_at_work_leaves_the_wal_where_it_is(tmp_path: Path) -> None:
+    """SQLite removes a WAL by its name when it ends, and by then that may be the WAL of the database restored."""
+    km = open_base(tmp_path / "kb")
+    note = km.capture("written to the WAL")
+    wal = km.folder.database.with_name("nescordbot.db-wal")
+    locks = Locks(km.folder.run, timeout=5)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locks.exclusive(LockName.CATALOG):
+            held.set()
+            done.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(30)
+    size = wal.stat().st_size
+    assert size
+    km.close()
+    assert wal.stat().st_size == size
+    done.set()
+    holder.join()
+    with open_base(tmp_path / "kb") as km:
+        assert km.note(note.id).body == "written to the WAL"
+    assert not wal.exists()

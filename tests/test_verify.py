@@ -362,3 +362,14 @@ def test_a_report_is_a_document() -> None:
         "ok": True,
         "checks": [{"name": "one", "status": "pass", "value": "fine", "mend": ""}],
     }
+
+
+def test_what_another_process_has_merged_away_is_no_damage(km: KnowledgeManager) -> None:
+    """A connection that searched long ago knows an index that is no longer there."""
+    km.search("note", mode="keyword")
+    with KnowledgeManager.open_existing(km._base.settings) as other:
+        for number in range(60):
+            other.capture(f"captured {number} 鍵 {'word ' * 50}{number}")
+        with other._base.verb() as catalog, catalog.write() as connection:
+            connection.execute("INSERT INTO chunk_fts (chunk_fts) VALUES ('optimize')")
+    assert [check.name for check in km.verify().checks if check.status == "fail"] == []

@@ -82,14 +82,18 @@ class Catalog:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close every connection; the last one to close checkpoints the WAL."""
+    def close(self, *, checkpoint: bool = True) -> None:
+        """Close every connection. With `checkpoint` the last one to close writes the WAL back and removes it, by its
+        name: not while a restore may be putting another database, with a WAL of its own, in the place of this one.
+        """
         with self._connections_lock:
             connections, self._connections = self._connections, []
         for connection in connections:
             # Where the disk fails, so does the checkpoint, and nothing is lost by it: the WAL stays. An error from here
             # would hide the one that the verb has raised, and leave the other connections open.
             with suppress(apsw.Error):
+                if checkpoint:
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
                 connection.close()
 
     def is_current(self) -> bool:
@@ -131,6 +135,8 @@ class Catalog:
         connection = apsw.Connection(str(self.path), vfs=self._vfs)
         with self._connections_lock:
             self._connections.append(connection)
+        # Whoever is closed otherwise than by `close`, by the end of a program say, does so without any lock of ours.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         # pragma(), since execute() runs several statements only up to the first that gives a row. page_size counts only
         # before the first table exists; secure_delete, so that a deleted word is gone from disk.

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import apsw
 
 from nescord.catalog.fulltext import index_title
 from nescord.catalog.migrations import APPLICATION_ID, SCHEMA_VERSION
@@ -19,8 +22,6 @@ from nescord.persistence.report import Checklist, Outcome, failed, passed, warne
 from nescord.words import bigrams, normalise, pieces
 
 if TYPE_CHECKING:
-    import apsw
-
     from nescord.catalog.database import Catalog
     from nescord.meaning import Meaning
 
@@ -128,6 +129,10 @@ def _look_at_pages(checklist: Checklist, connection: apsw.Connection, *, deep: b
 
     def pages() -> Outcome:
         nonlocal words
+        # FTS5 keeps what it knows of its index from an earlier query, and the pragma does not make it look whether
+        # another process has written since; a query does. Without one it takes what was merged away for damage.
+        with suppress(apsw.Error):  # what is really damaged, the pragma finds
+            connection.execute("SELECT rowid FROM chunk_fts WHERE chunk_fts MATCH 'a' LIMIT 1").fetchall()
         found: list[str] = [str(line) for (line,) in connection.execute(f"PRAGMA {pragma}({_MOST_SHOWN * 4})")]
         words = [line for line in found if "fts5" in line.casefold()]
         others = [line for line in found if line not in words and line != "ok"]
