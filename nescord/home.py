@@ -127,10 +127,14 @@ class DataFolder:
     def finish_restore(self, settings: Settings) -> None:
         """Finish a restore that was decided on and cut short; the first act of whoever opens the knowledge base."""
         if self.restore_journal.exists():
+            with Locks(self.run, timeout=settings.lock_timeout).exclusive(LockName.CATALOG):
+                self._recover()
+
+    def _recover(self) -> None:
+        if self.restore_journal.exists():
             from nescord.backup import journal
 
-            with Locks(self.run, timeout=settings.lock_timeout).exclusive(LockName.CATALOG):
-                journal.recover(self)
+            journal.recover(self)
 
     def has_begun(self) -> bool:
         """Whether there is a knowledge base here. One whose beginning was cut short is none yet."""
@@ -151,13 +155,11 @@ class DataFolder:
 
     @contextmanager
     def _beginning(self, settings: Settings) -> Iterator[None]:
-        from nescord.backup import journal
-
         try:
             durable.make_folder(self.path)
             durable.make_folder(self.run)
             with Locks(self.run, timeout=settings.lock_timeout).exclusive(LockName.CATALOG):
-                journal.recover(self)
+                self._recover()
                 yield
         except OSError as error:
             raise UsageError(f"the data folder {self.path} cannot be made: {error.strerror}") from error
@@ -243,11 +245,11 @@ def write_identity(folder: DataFolder, identity: Identity) -> None:
 def note_deployment(folder: DataFolder, settings: Settings) -> None:
     """Remember that the knowledge base lives on in this deployment and in this boot of the machine or container.
 
-    Cheap to call at every opening: something is written only once for each of them. A disk that cannot be written keeps
-    nobody from reading: then it is noted another time.
+    Cheap to call at every opening: something is written only once for each of them. A disk that cannot be written, or an
+    identity that cannot be read, keeps nobody from reading notes: then it is noted another time.
     """
-    with suppress(OSError):
-        _note_deployment(folder, settings.railway_deployment_id, _boot())
+    with suppress(OSError, NescordError):
+        _note_deployment(folder, settings.railway_deployment_id, boot_id())
 
 
 def _note_deployment(folder: DataFolder, deployment: str | None, boot: str) -> None:
@@ -273,7 +275,7 @@ def note_counts(folder: DataFolder, counts: Mapping[str, int]) -> None:
 
     What was stored stays so if the disk is full by then: a later call remembers it.
     """
-    with suppress(OSError), _changing_identity(folder) as identity:
+    with suppress(OSError, NescordError), _changing_identity(folder) as identity:
         if dict(identity.last_counts) != dict(counts):
             write_identity(folder, replace(identity, last_counts=dict(counts)))
 
@@ -289,7 +291,7 @@ def _changing_identity(folder: DataFolder) -> Iterator[Identity]:
         os.close(fd)
 
 
-def _boot() -> str:
+def boot_id() -> str:
     """Which boot it is: the kernel's, and when the first process of this container began; "" where it is not told."""
     try:
         kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -8,9 +8,11 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import apsw
@@ -137,9 +139,10 @@ def test_files_that_are_cut_off_gone_or_others_are_found(
 ) -> None:
     data, rng = days.copy(tmp_path / "data"), new_rng(harm.__name__)
     harmed: Counter[str] = Counter()
-    for _ in range(HARMS):
+    for _, kind in zip(range(HARMS), cycle((".pack", ".idx", ".zst", ".json")), strict=False):
         with put_back(data / "backups"):
-            files = [path for name in ("packs", "snapshots") for path in sorted((data / "backups" / name).iterdir())]
+            every = [path for name in ("packs", "snapshots") for path in sorted((data / "backups" / name).iterdir())]
+            files = [path for path in every if path.suffix == kind]
             before = {path: path.read_bytes() for path in files}
             paths = [path for path in harm(files, rng) if not path.exists() or path.read_bytes() != before[path]]
             found = judged(data, days, tmp_path / "restored.db")
@@ -152,7 +155,8 @@ def test_files_that_are_cut_off_gone_or_others_are_found(
                     assert path.read_bytes() == before[path]
                 elif path.suffix == ".zst":
                     assert wanted not in found or found[wanted]
-    assert len(harmed) > 2, f"hardly anything was harmed: {harmed}"
+    # What is known of two snapshots of one second may be the same: then nothing is exchanged.
+    assert {".pack", ".idx", ".zst"} <= harmed.keys(), harmed
 
 
 class Killer:
@@ -242,11 +246,18 @@ def test_killed_at_any_moment_nothing_is_listed_that_cannot_be_restored(
     rng = new_rng("killed at any moment")
     template = days.copy(tmp_path / "template")
     later(template)
+    # The first one is let live, to know how long it takes on this machine now.
+    data = shutil.copytree(template, tmp_path / "data")
+    begun = time.monotonic()
+    assert killer.back_up(data)[1]
+    usual = time.monotonic() - begun
+    shutil.rmtree(data)
     killed = 0
     for _ in range(KILLS):
         data = shutil.copytree(template, tmp_path / "data")
-        _, made = killer.back_up(data, after=rng.uniform(0.01, 0.15))
+        _, made = killer.back_up(data, after=rng.uniform(0.05, 0.9) * usual)
         killed += not made
+        usual *= 0.7 if made else 1.1  # other work on the machine comes and goes
         assert store_of(data).ids()[:3] == list(days.ids)
         assert not made or store_of(data).snapshot(made).is_good
         assert_recovered(data, tmp_path / "restored.db", set())
