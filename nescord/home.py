@@ -245,7 +245,7 @@ def write_identity(folder: DataFolder, identity: Identity) -> None:
 def note_deployment(folder: DataFolder, settings: Settings) -> None:
     """Remember that the knowledge base lives on in this deployment and in this boot of the machine or container.
 
-    Cheap to call at every opening: something is written only once for each of them. A disk that cannot be written, or an
+    Cheap to call at every opening: something is written only once for each of them. A disk that is not writable, or an
     identity that cannot be read, keeps nobody from reading notes: then it is noted another time.
     """
     with suppress(OSError, NescordError):
