@@ -50,5 +50,9 @@ def _command(pid: int) -> str:
     """The command line; "" for a zombie or a process that is gone."""
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-        return " ".join(words).strip()
+        if line := " ".join(words).strip():
+            return line
+        # A zombie has none, and neither has who is being replaced by another program at this very moment.
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+        return "" if rest.split()[0] in "ZX" else name
     return ""
