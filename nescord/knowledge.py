@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nescord import registry
+from nescord import again, registry
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
 from nescord.catalog import status as status_sql
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nescord.embed import EmbedReport, PendingWork
     from nescord.index.drain import RebuildReport
     from nescord.ingest import IngestOptions, IngestPlan
+    from nescord.maintain import MaintainReport
     from nescord.meaning import MeaningReport, MeaningStatus
     from nescord.persistence import OffSiteSummary, PersistenceReport
 
@@ -154,6 +155,20 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             return self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
 
+    @contextmanager
+    def ingest_turns(
+        self, path: Path | str | None = None, *, allow_mass_delete: bool = False
+    ) -> Iterator[Iterator[int]]:
+        """For runs that a trigger starts: ingest the vault once for each turn, and of runs at once one does it for all.
+
+        There is no turn when a run that is under way will look again. A vault whose vanished notes may go is another
+        wish than one whose may not, and waits for it.
+        """
+        wanted = path or self._base.settings.vault or ""
+        what = f"{Path(wanted).expanduser().resolve()}\n{allow_mass_delete}"
+        with closing(again.turns(self.folder.run, what)) as turns:
+            yield turns
+
     def embed_note(self, note_id: str) -> EmbedReport:
         """Give one note its vectors, without waiting for whatever else is pending.
 
@@ -216,6 +231,18 @@ class KnowledgeManager(ScopedKnowledge):
 
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             return repair(report, catalog, self._base.meaning)
+
+    def maintain(self, *, dry_run: bool = False) -> MaintainReport:
+        """Remove what is past its days, put database and index in order; in a dry run only look.
+
+        A step that fails is in the report and does not keep the others from being made.
+
+        Raises:
+            LockTimeoutError: an ingest is under way: nothing was done.
+        """
+        from nescord.maintain import maintain
+
+        return maintain(self._base, dry_run=dry_run)
 
     @property
     def backups(self) -> BackupManager:

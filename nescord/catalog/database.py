@@ -21,6 +21,8 @@ from nescord.errors import CatalogError, DiskError, LockTimeoutError
 
 # A reader or writer of another process waits this long before `database is locked` may be seen, in milliseconds.
 BUSY_TIMEOUT_MS = 30_000
+# Writers wait while a checkpoint waits for readers, so it gives up soon.
+CHECKPOINT_TIMEOUT_MS = 1_000
 
 
 class Catalog:
@@ -130,6 +132,16 @@ class Catalog:
                 yield connection
             finally:
                 connection.execute("COMMIT")
+
+    def checkpoint(self) -> bool:
+        """Write the WAL back into the database and cut it to nothing; false when somebody is in the way of that."""
+        with self._write_lock, _told(self.path):
+            self._writer.set_busy_timeout(CHECKPOINT_TIMEOUT_MS)
+            try:
+                is_busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+            finally:
+                self._writer.set_busy_timeout(BUSY_TIMEOUT_MS)
+            return not is_busy
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), vfs=self._vfs)

@@ -158,7 +158,15 @@ CREATE TABLE collection (
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(16))));
 """
 
-MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS)
+# Since when no chunk has used a vector, as far as maintenance has seen it.
+_UNUSED = """
+CREATE TABLE unused_embedding (
+    embedding INTEGER PRIMARY KEY REFERENCES embedding (id) ON DELETE CASCADE,
+    since TEXT NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 # "NSCD": lets `file` and a restore tell our database from any other.

@@ -1,0 +1,142 @@
+"""Maintenance of files: what restores, migrations and killed backups have left behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from nescord import durable
+from nescord.backup.journal import staged_path
+from nescord.backup.store import BackupStore
+from nescord.errors import LockTimeoutError
+from nescord.home import read_identity
+from nescord.locks import LockName
+from nescord.maintain.report import Outcome
+from nescord.opened import OpenBase
+from nescord.times import utc_text
+
+RESTORE_DAYS = 7
+SCHEMA_DAYS = 30
+_OLD = "old-"
+
+
+def restores(base: OpenBase, now: datetime, *, dry_run: bool) -> Outcome:
+    """Remove the databases that restores have replaced, or refused, a week later: never the newest before there is a
+    good backup that is newer. catalog.lock is held, so no restore is under way."""
+    folder = base.folder.restore_dir
+    before = bytes_in(folder)
+    if not folder.is_dir():
+        return Outcome(0, 0)
+    replaced = sorted(folder.glob(f"{_OLD}*"))
+    going = [each for each in replaced[:-1] if _days_since_restore(each, now) > RESTORE_DAYS]
+    remark = ""
+    for newest in replaced[-1:]:
+        if _days_since_restore(newest, now) > RESTORE_DAYS:
+            if _has_good_backup(base, _restored_at(newest, now)):
+                going.append(newest)
+            else:
+                remark = f"{newest.name} stays until there is a newer good backup"
+    refused = folder / "refused"
+    if refused.is_dir() and days_since_change(refused, now) > RESTORE_DAYS:
+        going.append(refused)
+    staged = staged_path(base.folder).name
+    going += [each for each in folder.iterdir() if each.name.startswith(staged) or durable.is_temporary(each)]
+    return _removed(folder, before, going, remark, dry_run=dry_run)
+
+
+def schema_copies(base: OpenBase, now: datetime, *, dry_run: bool) -> Outcome:
+    """Remove the copies from before a migration, after a month and when there is a newer good backup."""
+    folder = base.folder.backups
+    copies = sorted(folder.glob("before-schema-*.db"))
+    before = sum(map(bytes_in, copies))
+    going, remark = [], ""
+    for copy in copies:
+        made = datetime.fromtimestamp(copy.stat().st_mtime, UTC)
+        if now - made <= timedelta(days=SCHEMA_DAYS):
+            continue
+        if _has_good_backup(base, made):
+            going.append(copy)
+        else:
+            remark = f"{copy.name} stays until there is a newer good backup"
+    left = list(folder.glob("before-schema-*.tmp*"))  # of a migration that was killed; catalog.lock tells it is over
+    before += sum(map(bytes_in, left))
+    after = before - sum(map(bytes_in, (*going, *left)))
+    if not dry_run:
+        _remove((*going, *left))
+    return Outcome(before, after, remark)
+
+
+def backup_rests(base: OpenBase, *, dry_run: bool) -> Outcome:
+    """Remove what killed backups, drills and prunes have left, as each backup does when nobody else is at work."""
+    store = BackupStore(base.folder.backups)
+    before = bytes_in(store.folder)
+    if not store.folder.is_dir() or dry_run:
+        return Outcome(before, None if dry_run else before)
+    store.refuse_foreign(read_identity(base.folder).uuid)
+    try:
+        with (
+            base.locks.exclusive(LockName.CREATE, timeout=0),
+            base.locks.exclusive(LockName.BACKUPS, timeout=0),
+        ):
+            shutil.rmtree(store.staging, ignore_errors=True)
+            swept = store.sweep()
+    except LockTimeoutError:
+        return Outcome(before, before, "a backup is being made or read: next time")
+    return Outcome(before, bytes_in(store.folder), swept.problem)
+
+
+def prefect(base: OpenBase) -> Outcome:
+    """How large the database of the Prefect server is: its own retention holds it."""
+    size = sum(bytes_in(each) for each in base.folder.prefect.glob("*.db*"))
+    return Outcome(size, size)
+
+
+def bytes_in(path: Path) -> int:
+    """The size of a file, or of all files below a folder; 0 for what is not there, or goes meanwhile."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            return sum(map(bytes_in, path.iterdir()))
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def days_since_change(path: Path, now: datetime) -> float:
+    """How long ago a folder got its name or its last file, in days (a rename changes the ctime alone)."""
+    return (now.timestamp() - path.lstat().st_ctime) / 86_400
+
+
+def _removed(folder: Path, before: int, going: Sequence[Path], remark: str, *, dry_run: bool) -> Outcome:
+    after = before - sum(map(bytes_in, going))
+    if not dry_run:
+        _remove(going)
+        after = bytes_in(folder)
+    return Outcome(before, after, remark)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            durable.remove(path)
+
+
+def _has_good_backup(base: OpenBase, since: datetime) -> bool:
+    """Whether there is a good backup of what came after that moment."""
+    snapshots = BackupStore(base.folder.backups).snapshots()
+    return any(each.is_good and each.manifest and each.manifest.created_at > utc_text(since) for each in snapshots)
+
+
+def _restored_at(old: Path, now: datetime) -> datetime:
+    """When a restore moved the database there: its name says so. By what cannot be read it is from now, and stays."""
+    try:
+        return datetime.strptime(old.name.removeprefix(_OLD), "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+    except ValueError:
+        return now
+
+
+def _days_since_restore(old: Path, now: datetime) -> float:
+    return (now - _restored_at(old, now)) / timedelta(days=1)
