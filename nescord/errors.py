@@ -79,3 +79,23 @@ class TextRefusedError(EmbeddingError):
 
 class EmbeddingUnavailableError(ServiceUnavailableError):
     """There is no model to embed with: search goes on by keyword only, and says so."""
+
+
+class FailedChecksError(NescordError):
+    """A verification found what must not be. Made from the names of the checks that failed."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self.names = names
+
+    def __str__(self) -> str:
+        return f"these checks failed: {', '.join(self.names)}; what to do about each is said by nescord verify"
+
+
+def is_transient(error: object) -> bool:
+    """Whether the same may succeed later without anybody doing something: a lock, a disk or a service that is away."""
+    return (
+        isinstance(error, NescordError)
+        and error.exit_code == LockTimeoutError.exit_code
+        and not isinstance(error, EmbeddingUnavailableError)  # a model that is not there does not come by itself
+    )

@@ -18,6 +18,7 @@ import pytest
 from nescord.backup.create import create
 from nescord.backup.drill import Drilled, drill
 from nescord.backup.manifest import Manifest
+from nescord.catalog.migrations import SCHEMA_VERSION
 from nescord.errors import BackupError, UsageError
 from nescord.home import read_identity, write_identity
 from nescord.locks import LockName
@@ -209,7 +210,7 @@ def test_a_snapshot_of_a_newer_program_is_told_from_a_bad_one(days: Days, data: 
     store_of(data).add(replace(days.manifests[days.ids[2]], schema=99, app_version="9.9"))
     found = drilled(data)
     assert found.problems == (
-        f"the snapshot {found.id} has schema 99, this nescord knows 2: install nescord 9.9 or newer",
+        f"the snapshot {found.id} has schema 99, this nescord knows {SCHEMA_VERSION}: install nescord 9.9 or newer",
     )
     assert store_of(data).status(found.id).state == "good"
 

@@ -22,6 +22,8 @@ from nescord.errors import BackupError, DamagedBackupError
 _LEAST_FREE = 64 * 2**20
 _FREE_SHARE = 0.1
 _MOST_RESERVED = 2 * 2**30
+# Of SQLite's virtual machine: some milliseconds.
+_STEPS_BETWEEN_SIGNALS = 200_000
 
 
 def stage(store: BackupStore, manifest: Manifest, target: Path, *, progress: Progress = silent) -> None:
@@ -45,6 +47,8 @@ def open_copy(path: Path) -> Iterator[apsw.Connection]:
     """A connection to a copy that nobody writes, which leaves no file beside it and changes none."""
     connection = apsw.Connection(f"{path.as_uri()}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     try:
+        # A check of a large database is one call of many seconds, in which Python would hear no signal.
+        connection.set_progress_handler(lambda: False, _STEPS_BETWEEN_SIGNALS)
         fulltext.add_functions(connection)
         yield connection
     finally:

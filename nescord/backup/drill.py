@@ -18,7 +18,7 @@ import apsw
 from nescord.backup.check import Progress, silent
 from nescord.backup.copies import counts_of, open_copy, refuse_a_full_disk, stage
 from nescord.backup.manifest import Manifest, Probe
-from nescord.backup.probes import decoded, failed_probes
+from nescord.backup.probes import Answer, asked_again, decoded
 from nescord.backup.store import BackupStore
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.database import Catalog
@@ -51,8 +51,8 @@ SELECT count(*) FROM (
 class Drilled:
     """What a drill found: `problems` is empty when the snapshot would restore and answer as it did.
 
-    `probes` queries were asked over `chunks` chunks. `index_overlap` is the share of the nearest ten that a Chroma
-    built from the snapshot finds; None when it was not asked, and `note` says why.
+    `probes` queries were asked over `chunks` chunks; `answers` is what each found. `index_overlap` is the share of the
+    nearest ten that a Chroma built from the snapshot finds; None when it was not asked, and `note` says why.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Drilled:
     seconds: float
     index_overlap: float | None = None
     note: str = ""
+    answers: tuple[Answer, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -96,6 +97,7 @@ def drill(
             seconds=round(time.perf_counter() - begun, 3),
             index_overlap=rehearsal.overlap,
             note=rehearsal.note,
+            answers=rehearsal.answers,
         )
         store.set_status(
             chosen,
@@ -126,6 +128,7 @@ class _Rehearsal:
         self.chunks = 0
         self.overlap: float | None = None
         self.note = ""
+        self.answers: tuple[Answer, ...] = ()
 
     def run(self, manifest: Manifest) -> None:
         if manifest.schema > SCHEMA_VERSION:
@@ -170,7 +173,8 @@ class _Rehearsal:
                 catalog.bring_up_to_date(folder.backups)
             with catalog.read() as connection:
                 self._progress("asking", 0, self.probes)
-                self.problems += failed_probes(connection, manifest.probe_model, manifest.probes)
+                self.answers = tuple(asked_again(connection, manifest.probe_model, manifest.probes))
+                self.problems += [str(answer) for answer in self.answers if not answer.agrees]
                 self._progress("asking", self.probes, self.probes)
             asked = [probe for probe in manifest.probes if probe.exact]
             if not asked:

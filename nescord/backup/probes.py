@@ -10,6 +10,7 @@ import base64
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from statistics import mode
 from zoneinfo import ZoneInfo
@@ -50,17 +51,30 @@ def make_probes(connection: apsw.Connection, seed: int) -> tuple[str, tuple[Prob
     return model[1] if model else "", _answered(connection, model[0] if model else None, texts, vectors)
 
 
-def failed_probes(connection: apsw.Connection, model_key: str, probes: Sequence[Probe]) -> list[str]:
-    """The probes whose answers are no longer those that were kept, in words."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One probe asked again: the chunks found `by` words or vectors when the snapshot was made, and now, best first."""
+
+    query: str
+    by: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    agrees: bool
+
+    def __str__(self) -> str:
+        return f'"{self.query}" by {self.by}: {list(self.before)} before, {list(self.after)} now'
+
+
+def asked_again(connection: apsw.Connection, model_key: str, probes: Sequence[Probe]) -> list[Answer]:
+    """The answers to all probes, and whether they are still those that were kept. Two for each: words, vectors."""
     model = connection.execute("SELECT id FROM model WHERE key = ?", (model_key,)).get
     texts, vectors = [probe.text for probe in probes], [probe.vector for probe in probes]
-    failed = []
+    answers = []
     for probe, now in zip(probes, _answered(connection, model, texts, vectors), strict=True):
         for way, before, after in (("words", probe.keyword, now.keyword), ("vectors", probe.exact, now.exact)):
-            if not _agree(before, after):
-                chunks = [[one for one, _ in hits] for hits in (before, after)]
-                failed.append(f'"{probe.text}" by {way}: {chunks[0]} before, {chunks[1]} now')
-    return failed
+            chunks = [tuple(one for one, _ in hits) for hits in (before, after)]
+            answers.append(Answer(probe.text, way, chunks[0], chunks[1], agrees=_agree(before, after)))
+    return answers
 
 
 def decoded(vector: str) -> Vectors:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,6 @@ from nescord.cli.output import Part, Screen, emit, say
 
 if TYPE_CHECKING:
     from nescord.persistence import PersistenceReport
-    from nescord.settings import Settings
 
 _FAILED = 1
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
@@ -30,52 +28,21 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify disk, identity, database, index and backups. Nothing is changed; leaves with 1 if a check failed."""
+    from nescord.persistence.verb import repaired, verified
+
     call = Call.of(context, data_dir, as_json)
     settings = call.settings()
-    report = _verified(settings, deep=deep)
+    report = verified(settings, deep=deep)
     if repair:
-        report = _repaired(settings, report, deep=deep)
+        for sentence in repaired(settings, report):
+            say(f"repair: {sentence}")
+        report = verified(settings, deep=deep)
     if call.as_json:
         emit(report.document())
     else:
         _show(report)
     if not report:
         raise typer.Exit(_FAILED)
-
-
-def _verified(settings: Settings, *, deep: bool) -> PersistenceReport:
-    """Also of a knowledge base that does not open. NoKnowledgeBaseError where nothing tells of one."""
-    from nescord.home import DataFolder
-    from nescord.locks import Locks
-    from nescord.opened import OpenBase
-    from nescord.persistence import verify as verify_persistence
-
-    folder = DataFolder.at(settings)
-    # On a volume that failed to mount there is nothing either, and that is what is asked about.
-    if settings.railway_volume_mount_path is None and not any(
-        path.exists() for path in (folder.identity_file, folder.database, folder.backups)
-    ):
-        DataFolder.find(settings)
-    locks = Locks(folder.run, timeout=settings.lock_timeout)
-    return verify_persistence(
-        folder, settings, locks, lambda: closing(OpenBase(folder, settings, is_new=False)), deep=deep
-    )
-
-
-def _repaired(settings: Settings, report: PersistenceReport, *, deep: bool) -> PersistenceReport:
-    from nescord.knowledge import KnowledgeManager
-
-    if any(check.name == "database.open" and check.status == "fail" for check in report.checks):
-        say("the database does not open: nothing was mended")
-        return report
-    with KnowledgeManager.open_existing(settings) as knowledge:
-        done = knowledge.repair(report)
-    for sentence in done:
-        say(f"repair: {sentence}")
-    if not done:
-        say("there was nothing that can be mended without loss")
-        return report
-    return _verified(settings, deep=deep)
 
 
 def _show(report: PersistenceReport) -> None:

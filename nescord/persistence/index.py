@@ -23,8 +23,8 @@ from nescord.errors import EmbeddingUnavailableError, LockTimeoutError, NescordE
 from nescord.index.chroma import ChromaDBService, to_array
 from nescord.index.drain import MOST_MISSED, UNREACHABLE, unfindable
 from nescord.index.seal import Folder, has_files
+from nescord.index.service import place_of
 from nescord.index.store import DamagedIndexError, MissingCollectionError
-from nescord.locks import LockName
 from nescord.persistence.report import Checklist, Outcome, PersistenceReport, failed, passed, warned
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ def look_at_index(checklist: Checklist, connection: apsw.Connection, base: OpenB
         checklist.add("index.store", first)
         return
     try:
-        with base.locks.exclusive(LockName.INDEX, timeout=min(base.settings.lock_timeout, _BUSY_AFTER)):
-            _look_by_a_child(checklist, base.settings, base.folder, model, deep=deep)
+        with place_of(
+            base.settings, base.folder, base.locks, timeout=min(base.settings.lock_timeout, _BUSY_AFTER)
+        ) as url:
+            _look_by_a_child(checklist, base.settings, base.folder, model, url=url, deep=deep)
     except LockTimeoutError as error:
         checklist.add("index.store", warned(f"not looked into: {error}", "verify again when it is done"))
     except (NescordError, OSError) as error:
@@ -168,17 +170,19 @@ def _live(connection: apsw.Connection, model: int) -> dict[str, Collection]:
     return live if len(live) == len(LANGUAGE_GROUPS) else {}
 
 
-def _look_by_a_child(checklist: Checklist, settings: Settings, folder: DataFolder, model: int, *, deep: bool) -> None:
+def _look_by_a_child(
+    checklist: Checklist, settings: Settings, folder: DataFolder, model: int, *, url: str | None, deep: bool
+) -> None:
     from nescord.persistence.looking import Task, run
 
     was_sealed = False
-    if settings.chroma_url is None:
+    if url is None:
         if not has_files(folder.chroma):
             checklist.add("index.store", failed(f"Chroma's folder {folder.chroma} is gone or empty", REBUILD))
             return
         was_sealed = Folder(folder.chroma, folder.run).is_sealed()
     task = Task(
-        database=str(folder.database), chroma=str(folder.chroma), run=str(folder.run), url=settings.chroma_url or "",
+        database=str(folder.database), chroma=str(folder.chroma), run=str(folder.run), url=url or "",
         model=model, prefix=settings.collection_name, deep=deep, seal=was_sealed,
     )  # fmt: skip
     checklist.extend(run(task))
