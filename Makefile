@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint types bench lock clean
+.PHONY: help setup demo flows test soak lint types bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ $(STAMP): requirements-dev.lock pyproject.toml Makefile
 
 demo: $(STAMP)  ## ingest the sample vault through a real Prefect flow and search it
 	@$(BIN)/python -m flows.demo
+
+flows: $(STAMP)  ## start the services, run every flow on the sample vault, show the runs, stop
+	@$(BIN)/python -m flows.tour
 
 test: $(STAMP)  ## every promise once, with a small N
 	@$(BIN)/python -m pytest -q
@@ -40,6 +43,6 @@ bench: $(STAMP)  ## speed beside yardsticks, in CPU seconds of one run
 lock: $(STAMP)  ## resolve the dependencies anew into both lock files
 	@sh scripts/lock.sh "$(BIN)/uv"
 
-clean:  ## remove the environment, caches and demo data (never data/state)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo
+clean:  ## remove the environment, caches and the data of demo and flows (never data/state)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo data/tour
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

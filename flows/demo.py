@@ -72,7 +72,7 @@ def main() -> int:
     try:
         if not _VAULT.is_dir():
             raise UsageError(f"the sample vault {_VAULT} is missing: run the demo from a checkout of the repository")
-        with _own_folder(folder):
+        with own_folder(folder):
             _show(console, folder)
     except NescordError as error:
         Console(stderr=True, highlight=False).print(Text(f"demo: {error}"), soft_wrap=True)
@@ -215,7 +215,7 @@ def _shown(path: Path) -> str:
 
 
 @contextmanager
-def _own_folder(folder: Path) -> Iterator[None]:
+def own_folder(folder: Path) -> Iterator[None]:
     """An empty `folder` with our mark in it, locked against a second demo. What no demo made is never deleted."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{folder} is not a folder of the demo: move it away")

@@ -2,7 +2,7 @@
 
 It runs Prefect's own application (API, scheduler and all services, without the UI, which nobody looks at in so short a
 life) as a child process: on a loopback port, with its database in the folder it is given, behind a random password, and
-without anything that calls home. It never outlives its parent, see `_end_with_parent`.
+without anything that calls home. It never outlives its parent, see nescord/parent.py.
 
 The parent's own signal handling stays as it is: a signal that raises (Ctrl-C does) unwinds the block, one that kills
 ends the server through the pipe.
@@ -11,13 +11,10 @@ ends the server through the pipe.
 from __future__ import annotations
 
 import http.client
-import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,14 +22,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from nescord import prefect_env
 from nescord.errors import ServiceUnavailableError
+from nescord.parent import end_with_parent
 
 # 12 s on a quiet machine, 70 s were seen on a busy one.
 START_TIMEOUT = 180.0
 # The server stops in a fraction of a second; what waits longer is killed.
 STOP_GRACE = 10.0
 
-_HOST = "127.0.0.1"
+_HOST = prefect_env.HOST
 _PROBE_TIMEOUT = 2.0
 _PROBE_PAUSE = 0.1
 _LOG_TAIL_LINES = 20
@@ -66,16 +65,14 @@ def prefect_server(home: Path, *, start_timeout: float = START_TIMEOUT) -> Itera
     try:
         _wait_until_healthy(process, port, log, start_timeout)
         api_url = f"http://{_HOST}:{port}/api"
-        yield PrefectServer(api_url, process.pid, log, _client_environment(home, api_url, password))
+        yield PrefectServer(api_url, process.pid, log, prefect_env.of_client(home, api_url, password))
     finally:
         _stop(process)
 
 
 def _spawn(listener: socket.socket, home: Path, password: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    environment = _common_environment(home) | {
-        "PREFECT_SERVER_API_AUTH_STRING": password,
-        "PREFECT_SERVER_UI_ENABLED": "false",
-    }
+    port: int = listener.getsockname()[1]
+    environment = prefect_env.of_server(home, port, password, with_ui=False)
     # -P: this file is run by its path, and its neighbours must not hide modules of the same name. The folder is named
     # only so that `ps` tells whose server this is.
     command = [sys.executable, "-P", str(Path(__file__).resolve()), str(listener.fileno()), str(home)]
@@ -89,24 +86,6 @@ def _spawn(listener: socket.socket, home: Path, password: str, output: IO[bytes]
         pass_fds=[listener.fileno()],
         process_group=0,  # Ctrl-C in the terminal is the parent's to answer
     )
-
-
-def _common_environment(home: Path) -> dict[str, str]:
-    """This process's environment with nothing in it that leads Prefect elsewhere (a profile, Prefect Cloud, a key)."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return inherited | {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-
-
-def _client_environment(home: Path, api_url: str, password: str) -> dict[str, str]:
-    environment = _common_environment(home) | {"PREFECT_API_URL": api_url, "PREFECT_API_AUTH_STRING": password}
-    # A proxy for the world outside must not be asked for this machine.
-    for name in ("no_proxy", "NO_PROXY"):
-        environment[name] = ",".join(filter(None, [environment.get(name), _HOST]))
-    return environment
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path, timeout: float) -> None:
@@ -151,25 +130,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _serve(listener: socket.socket) -> None:
     """The child process: what `prefect server start` runs, on a socket that is already bound."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(STOP_GRACE)
     import uvicorn
     from prefect.server.api.server import create_app
 
     config = uvicorn.Config(create_app(final=True), log_level="warning", timeout_graceful_shutdown=int(STOP_GRACE / 2))
     uvicorn.Server(config).run(sockets=[listener])
-
-
-def _end_with_parent() -> None:
-    """Stop this process when its parent is gone, however it went.
-
-    Standard input is a pipe whose other end only the parent holds and never writes to: it ends when the parent does,
-    also by kill -9, on every Unix. (Linux's PR_SET_PDEATHSIG is bound to a thread of the parent and wants code run
-    between fork and exec.)
-    """
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(STOP_GRACE)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class LockName(Enum):
     CATALOG = "catalog"
     INGEST = "ingest"
     INDEX = "index"
+    DRAIN = "drain"
     CREATE = "create"
     BACKUPS = "backups"
 
@@ -50,7 +51,8 @@ _PURPOSE = {
     LockName.SERVICE: "one running service for a data folder",
     LockName.CATALOG: "the database is not replaced or migrated while it is used",
     LockName.INGEST: "one ingest, migration or rebuild at a time",
-    LockName.INDEX: "one writer of the vector index at a time",
+    LockName.INDEX: "one process has the folder of the vector index open",
+    LockName.DRAIN: "one process at a time writes to the running Chroma server",
     LockName.CREATE: "one backup is made at a time",
     LockName.BACKUPS: "no backup is pruned while it is read",
 }
@@ -81,6 +83,10 @@ class Locks:
         finally:
             self._state.give_back(name)
 
+    def is_held(self, name: LockName) -> bool:
+        """Whether some process, this one included, holds `name` alone right now."""
+        return _is_held(self._state.run / f"{name.value}.lock")
+
 
 @dataclass(slots=True)
 class _Hold:
@@ -95,7 +101,7 @@ class _FolderState:
     """What this process holds in one folder. flock knows files, not threads: those are told apart here."""
 
     def __init__(self, run: Path) -> None:
-        self._run = run
+        self.run = run
         self._changed = threading.Condition()
         self._holds: dict[LockName, _Hold] = {}
 
@@ -103,7 +109,7 @@ class _FolderState:
         thread = threading.get_ident()
         deadline = time.monotonic() + timeout
         pause = _FIRST_PAUSE
-        with self._changed, _Reservation(self._run / f"{name.value}.next.lock") as reservation:
+        with self._changed, _Reservation(self.run / f"{name.value}.next.lock") as reservation:
             self._refuse_misuse(name, mode, thread)
             while not self._try(name, mode, thread):
                 left = deadline - time.monotonic()
@@ -143,10 +149,10 @@ class _FolderState:
     def _try(self, name: LockName, mode: int, thread: int) -> bool:
         hold = self._holds.get(name)
         is_newcomer = hold is None or thread not in hold.depths
-        if is_newcomer and mode == fcntl.LOCK_SH and _is_reserved(self._run / f"{name.value}.next.lock"):
+        if is_newcomer and mode == fcntl.LOCK_SH and _is_held(self.run / f"{name.value}.next.lock"):
             return False
         if hold is None:
-            fd = _lock_file(self._run / f"{name.value}.lock", mode)
+            fd = _lock_file(self.run / f"{name.value}.lock", mode)
             if fd is None:
                 return False
             self._holds[name] = _Hold(fd, mode, {thread: 1})
@@ -157,9 +163,7 @@ class _FolderState:
         return True
 
     def _who_holds(self, name: LockName, waited: float) -> str:
-        holders = (
-            "another thread of this program" if name in self._holds else _holders(self._run / f"{name.value}.lock")
-        )
+        holders = "another thread of this program" if name in self._holds else _holders(self.run / f"{name.value}.lock")
         return (
             f'the lock "{name.value}" ({_PURPOSE[name]}) is held by {holders}; waited {waited:g} s. '
             "Try again when it is done, or wait longer with NESCORD_LOCK_TIMEOUT"
@@ -188,7 +192,7 @@ class _Reservation:
             self._fd = None
 
 
-def _is_reserved(path: Path) -> bool:
+def _is_held(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:  # nobody has waited here yet

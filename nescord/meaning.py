@@ -231,7 +231,7 @@ class Meaning:
         with catalog.read() as connection:
             model = self.model(connection) or 0
             behind = count_behind(connection, model)
-            if not needs_drain(connection, self._settings, self._folder, model, behind):
+            if not needs_drain(connection, self._settings, self._folder, self._locks, model, behind):
                 return None, ()
         try:
             with open_service(self._settings, self._folder, self._locks) as chroma:

@@ -1,8 +1,9 @@
 """The one door to vector indexes: which of them this process may use now.
 
 One process owns Chroma's folder: a second client is stale, or loses rows of the first without an error. So whoever
-writes holds index.lock and opens the folder for as long as the work takes (`open_service`), or asks a server. Who only
-queries asks the server, else scans the stored vectors exactly, which is never stale and never wrong (`open_index`).
+writes holds index.lock and opens the folder for as long as the work takes (`open_service`), or asks a
+server: that of CHROMA_URL, or the one that `nescord services` runs beside us. Who only queries asks the server, else
+scans the stored vectors exactly, which is never stale and never wrong (`open_index`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nescord.home import DataFolder
 from nescord.index import VectorHit, VectorIndex
 from nescord.index.chroma import ChromaDBService, to_array
 from nescord.index.exact import ExactIndex
-from nescord.index.service import open_service
+from nescord.index.service import has_server, open_reader
 from nescord.index.store import DamagedIndexError, MissingCollectionError
 from nescord.locks import Locks
 from nescord.settings import Settings
@@ -40,18 +41,15 @@ class OpenIndex:
         self._exact = exact
         self._chroma: ChromaIndex | None = None
         self._resources = ExitStack()
-        wants_chroma = settings.vector == "chroma" or (settings.vector == "auto" and settings.chroma_url is not None)
+        wants_chroma = settings.vector == "chroma" or (
+            settings.vector == "auto" and has_server(settings, folder, locks)
+        )
         if not wants_chroma:
             return
         try:
-            if settings.chroma_url is not None:
-                from nescord.index.http import HttpStore
-
-                service = self._resources.enter_context(ChromaDBService(HttpStore(settings.chroma_url)))
-            else:
-                service = self._resources.enter_context(open_service(settings, folder, locks))
-                if service.damage:
-                    raise DamagedIndexError(f"{service.damage}; the next ingest builds it anew")
+            service = self._resources.enter_context(open_reader(settings, folder, locks))
+            if service.damage:
+                raise DamagedIndexError(f"{service.damage}; the next ingest builds it anew")
         except _FAILURES as error:
             self._fall_back(error)
         else:
@@ -75,6 +73,8 @@ class OpenIndex:
             try:
                 return self._chroma.query(connection, vector, k)
             except _FAILURES as error:
+                if isinstance(error, DamagedIndexError):
+                    self._chroma.doubt()
                 self._fall_back(error)
         return self._exact.query(connection, vector, k)
 
@@ -105,6 +105,10 @@ class ChromaIndex:
     @property
     def kind(self) -> str:
         return self._service.kind
+
+    def doubt(self) -> None:
+        """It failed inside: it has to be compared with SQLite."""
+        self._service.is_in_doubt = True
 
     def query(self, connection: apsw.Connection, vector: Vectors, k: int) -> list[VectorHit]:
         epoch = sql.epoch(connection)

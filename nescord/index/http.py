@@ -18,6 +18,7 @@ from nescord.index.store import HNSW, REFUSING, DamagedIndexError, Metadata, Mis
 _COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 _CONFIGURATION = {"hnsw": HNSW, "embedding_function": {"type": "known", "name": REFUSING, "config": {}}}
 _PAGE = 1000
+_MEND = "start it, or unset CHROMA_URL to use Chroma's folder"
 
 
 class HttpStore:
@@ -29,8 +30,9 @@ class HttpStore:
 
     kind = "chroma-server"
 
-    def __init__(self, url: str, *, timeout: float = 60.0, connect_timeout: float = 2.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 60.0, connect_timeout: float = 2.0, mend: str = _MEND) -> None:
         self._url = url.rstrip("/")
+        self._mend = mend
         self._numbers: dict[str, str] = {}
         self._client = httpx.Client(
             base_url=self._url, timeout=httpx.Timeout(timeout, connect=connect_timeout), trust_env=False
@@ -119,8 +121,7 @@ class HttpStore:
             response = self._client.request(method, path, json=body)
         except httpx.TransportError as error:
             raise ServiceUnavailableError(
-                f"the Chroma server {self._url} does not answer ({type(error).__name__}: {error}): start it, or unset "
-                "CHROMA_URL to use Chroma's folder"
+                f"the Chroma server {self._url} does not answer ({type(error).__name__}: {error}): {self._mend}"
             ) from error
         if response.status_code == httpx.codes.NOT_FOUND and path.startswith(_COLLECTIONS + "/"):
             raise MissingCollectionError(f"the Chroma server {self._url}: {response.text[:200]}")

@@ -16,8 +16,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-import numpy as np
-
 from nescord.errors import NescordError, ServiceUnavailableError
 
 # Seconds for a look into a folder, and the signals that a damaged one ends a process with.
@@ -58,6 +56,8 @@ def find_damage(folder: Path) -> str:
 
 
 def _look(folder: Path) -> str:
+    import numpy as np  # by the child only: whoever keeps a server's folder should not pay for it
+
     from nescord.index.embedded import EmbeddedStore
 
     try:

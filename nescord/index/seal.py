@@ -10,30 +10,42 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nescord import durable
 from nescord.errors import ServiceUnavailableError
 from nescord.index import probe
-from nescord.index.embedded import EmbeddedStore
 from nescord.index.store import DamagedIndexError
+
+if TYPE_CHECKING:
+    from nescord.index.embedded import EmbeddedStore
 
 _SEAL = "index.seal"
 _DIRTY = "index.dirty"
+_DOUBT = "index.doubt"
+_SUSPECT = "index.suspect"
 # A damaged folder is kept for whoever wants to know why, but never at the price of a full disk.
 _FREE_SHARE = 0.2
 _LEAST_FREE = 32 * 2**20
 
 
 class Folder:
-    """Chroma's folder and the seal beside the locks. The caller holds index.lock."""
+    """Chroma's folder and the seal beside the locks. The caller holds index.lock.
+
+    While a server has it open, which then holds index.lock, its clients leave word in two files: a doubt says that the
+    content must be compared with SQLite, a suspicion that it is damaged and who runs the server is to move it aside.
+    """
 
     def __init__(self, chroma: Path, run: Path) -> None:
         self._chroma = chroma
         self._seal = run / _SEAL
         self._dirty = run / _DIRTY
+        self._doubt = run / _DOUBT
+        self._suspect = run / _SUSPECT
 
     def is_sealed(self) -> bool:
         """Whether the folder is as the last clean close left it."""
@@ -49,30 +61,48 @@ class Folder:
         Raises:
             ServiceUnavailableError: the disk is full, or whether the folder is sound could not be found out.
         """
-        in_doubt = not self.is_sealed()
-        damage = ""
-        if in_doubt and has_files(self._chroma):
-            damage = probe.find_damage(self._chroma)
-            if damage:
-                self._move_aside()
-        _refuse_a_full_disk(self._chroma)
-        self.break_seal()
+        from nescord.index.embedded import EmbeddedStore
+
+        damage, in_doubt = self.make_ready()
         try:
             return EmbeddedStore(self._chroma), damage, in_doubt
         except DamagedIndexError as error:
             self._move_aside()
             return EmbeddedStore(self._chroma), str(error), True
 
+    def make_ready(self) -> tuple[str, bool]:
+        """Before this process or a server opens it: what was found damaged and moved aside, and whether it is in doubt.
+
+        Raises:
+            ServiceUnavailableError: as `open`.
+        """
+        in_doubt = not self.is_sealed() or bool(self.doubt())
+        damage = self.suspicion()
+        if not damage and in_doubt and has_files(self._chroma):
+            damage = probe.find_damage(self._chroma)
+        _refuse_a_full_disk(self._chroma)
+        self.break_seal()
+        if damage:
+            self._move_aside()
+            durable.remove(self._suspect)
+        return damage, in_doubt or bool(damage)
+
     def close(self, store: EmbeddedStore, *, seal: bool) -> None:
         """Close the store and, where its content is known to be right, seal what it left."""
         store.close()
-        if not seal:
-            return
+        if seal:
+            self.trust(self.doubt())
+            self.put_seal()
+
+    def put_seal(self) -> None:
+        """Nobody has the folder open, and its content is known to be right."""
         durable.write_file(self._seal, json.dumps(_fingerprint(self._chroma)).encode("utf-8"))
         durable.remove(self._dirty)
 
     def start_over(self, store: EmbeddedStore) -> EmbeddedStore:
         """An empty store in place of one that has turned out to be damaged."""
+        from nescord.index.embedded import EmbeddedStore
+
         store.close()
         self._move_aside()
         _refuse_a_full_disk(self._chroma)
@@ -84,7 +114,30 @@ class Folder:
         durable.write_file(self._dirty, b"")
         durable.remove(self._seal)
 
+    def doubt(self) -> str:
+        """Which doubt there is about the content; "" for none."""
+        return _content(self._doubt)
+
+    def cast_doubt(self) -> None:
+        """From now on the content has to be compared with SQLite."""
+        durable.write_file(self._doubt, secrets.token_hex(8).encode("ascii"))
+
+    def trust(self, doubt: str) -> None:
+        """The content was compared since `doubt` was cast. One that was cast meanwhile stays."""
+        if doubt and doubt == self.doubt():
+            durable.remove(self._doubt)
+
+    def suspicion(self) -> str:
+        """What was found damaged while a server had it open; "" for nothing."""
+        return _content(self._suspect)
+
+    def suspect(self, reason: str) -> None:
+        """The folder is damaged: whoever runs the server is to move it aside."""
+        durable.write_file(self._suspect, reason.encode("utf-8", "replace") or b"damaged")
+
     def _move_aside(self) -> None:
+        if not self._chroma.exists():
+            return
         bad = self._chroma.with_name(self._chroma.name + ".bad")
         shutil.rmtree(bad, ignore_errors=True)
         usage = shutil.disk_usage(self._chroma.parent)
@@ -98,6 +151,13 @@ class Folder:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _fingerprint(folder: Path) -> list[list[str | int]]:
