@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
@@ -21,6 +22,7 @@ from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.catalog.database import Catalog
+    from nescord.embedding import Embedder
     from nescord.embedding.service import Embed, EmbeddingService
 
 # About a second of the local model's work on two cores: what a kill may cost, and how long a stop may take.
@@ -30,6 +32,7 @@ COARSE_TEXTS = 512
 
 # A text's vector, as stored, or why it is refused for good.
 Answer = bytes | str
+EmbedBatch = Callable[[Sequence[PendingText]], list[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +115,12 @@ def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[Pen
 class PendingWork:
     """All that waits for a vector, in `batches`, for who has each embedded elsewhere (a flow, in its tasks)."""
 
-    def __init__(self, catalog: Catalog, embed: Embed, model: int, batches: Sequence[list[PendingText]]) -> None:
+    def __init__(
+        self, catalog: Catalog, embedder: Embedder, embed: Embed, model: int, batches: Sequence[list[PendingText]]
+    ) -> None:
         self.batches = batches
         self._catalog = catalog
+        self._embedder = embedder
         self._embed = embed
         self._model = model
         self._turn = threading.Lock()
@@ -123,10 +129,18 @@ class PendingWork:
     def embed_batch(self, batch: Sequence[PendingText]) -> list[Answer]:
         """What `store_batch` wants for it. In any thread, without the database; one batch at a time, as one may be
         shared among processes already."""
+        answers: list[Answer] = []
         with self._turn:
-            if self._is_over:
-                raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
-            return _embedded(self._embed, batch)
+            for first in range(0, len(batch), BATCH_TEXTS):  # who cancels the run waits for one of these at most
+                if self._is_over:
+                    raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
+                answers += _embedded(self._embed, batch[first : first + BATCH_TEXTS])
+        return answers
+
+    @property
+    def embed_elsewhere(self) -> EmbedBatch:
+        """As `embed_batch`, and can be pickled: for processes that share nothing with this one but the code."""
+        return partial(embed_with, self._embedder)
 
     def store_batch(self, batch: Sequence[PendingText], answers: Sequence[Answer]) -> tuple[int, int]:
         """Keep them, in one transaction; returns how many were embedded and how many refused. In the order of
@@ -150,7 +164,7 @@ def pending_work(catalog: Catalog, service: EmbeddingService, size: int = COARSE
     Without anything to embed no model is loaded. The caller holds ingest.lock, as for `embed_pending`.
     """
     if is_done(catalog, service.model_key):
-        yield PendingWork(catalog, service.embed, 0, [])
+        yield PendingWork(catalog, service.embedder, service.embed, 0, [])
         return
     model = _model(catalog, service)
     with catalog.read() as connection:
@@ -158,11 +172,19 @@ def pending_work(catalog: Catalog, service: EmbeddingService, size: int = COARSE
     if not texts:
         _is_closed(catalog, model)
     with service.much(len(texts)) as embed:
-        work = PendingWork(catalog, embed, model, [texts[first : first + size] for first in range(0, len(texts), size)])
+        batches = [texts[first : first + size] for first in range(0, len(texts), size)]
+        work = PendingWork(catalog, service.embedder, embed, model, batches)
         try:
             yield work
         finally:
             work.close()  # the workers end with this block, and none may be at work then
+
+
+def embed_with(embedder: Embedder, batch: Sequence[PendingText]) -> list[Answer]:
+    """What `store_batch` wants, by whoever has a batch and a model and nothing else: no database, no settings."""
+    from nescord.embedding.service import service_here
+
+    return _embedded(service_here(embedder).embed, batch)
 
 
 def _model(catalog: Catalog, service: EmbeddingService) -> int:

@@ -12,10 +12,13 @@ from nescord.cli import (
     backups,
     diagnosis,
     finding,
+    flows,
     indexing,
     ingesting,
     keeping,
+    maintaining,
     off_site,
+    services,
     telling,
     verifying,
 )
@@ -60,6 +63,7 @@ def _tree() -> typer.Typer:
     app.command("status")(telling.status)
     app.command("failures")(telling.failures)
     app.command("verify")(verifying.verify)
+    app.command("maintain")(maintaining.maintain)
     source = typer.Typer(help="The vaults that notes come from: list, move or remove one.", rich_markup_mode=None)
     source.command("list")(keeping.source_list)
     source.command("move")(keeping.source_move)
@@ -86,6 +90,14 @@ def _tree() -> typer.Typer:
     backup.command("replicate")(off_site.backup_replicate)
     backup.command("keygen")(off_site.backup_keygen)
     app.add_typer(backup, name="backup")
+    app.command("services")(services.services)
+    flow = typer.Typer(help="What runs in the background: list, run, watch, stop.", rich_markup_mode=None)
+    flow.command("list")(flows.list_)
+    flow.command("run")(flows.run)
+    flow.command("status")(flows.status)
+    flow.command("logs")(flows.logs)
+    flow.command("cancel")(flows.cancel)
+    app.add_typer(flow, name="flows")
     app.command("config")(telling.config)
     app.command("doctor")(diagnosis.doctor)
     return app

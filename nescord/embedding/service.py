@@ -55,6 +55,10 @@ class EmbeddingService:
     def dims(self) -> int:
         return self._embedder.dims
 
+    @property
+    def embedder(self) -> Embedder:
+        return self._embedder
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """(n, dims) float32, each row of length 1, in this process.
 
@@ -111,6 +115,14 @@ class EmbeddingService:
         if (off > _EXACT).any():
             vectors = vectors / lengths[:, None]
         return vectors
+
+
+_services: dict[str, EmbeddingService] = {}
+
+
+def service_here(embedder: Embedder) -> EmbeddingService:
+    """The one service of that model in this process, for who gets the embedder anew with each batch of texts."""
+    return _services.setdefault(embedder.model_key, EmbeddingService(embedder))
 
 
 def open_embedder(settings: Settings) -> Embedder:
