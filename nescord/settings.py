@@ -29,12 +29,17 @@ _SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
 # Chroma's rule for the name of a collection.
 _COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _LONGEST_SHOWN_VALUE = 200
-_MAY_HOLD_A_PASSWORD = frozenset({"DATABASE_URL", "CHROMA_URL", "NESCORD_OFF_SITE", "NESCORD_OFF_SITE_ENDPOINT"})
+_MAY_HOLD_A_PASSWORD = frozenset(
+    {"DATABASE_URL", "CHROMA_URL", "NESCORD_OFF_SITE", "NESCORD_OFF_SITE_ENDPOINT", "PREFECT_API_URL"}
+)
 _BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*")
 _HTTPS = re.compile(r"https://[^/?#@\s]+/?")
 # What stays on this machine; anywhere else plain HTTP would send notes in the clear.
 _HTTP_TO_HERE = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?")
+_WEBHOOK = re.compile(rf"(https://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')})/[^\s]*")
 _AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
+_API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
+_TASK_RUNNER = re.compile(r"(threads|dask):([1-9][0-9]?)|dask\+(tcp|tls)://[^/?#@\s]+:[0-9]{1,5}")
 
 
 def _expand_home(path: Path) -> Path:
@@ -91,8 +96,15 @@ class Settings(BaseSettings):
     aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
     aws_region: str = Field("us-east-1", validation_alias="AWS_REGION")
     backup_recipient: str | None = Field(None, validation_alias="NESCORD_BACKUP_RECIPIENT")
+    trash_days: int = Field(30, ge=0, le=36_500, validation_alias="NESCORD_TRASH_DAYS")
     lock_timeout: float = Field(30, ge=0, le=3600, allow_inf_nan=False, validation_alias="NESCORD_LOCK_TIMEOUT")
     timezone: str = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
+    language: Literal["ja", "en"] = Field("en", validation_alias="NESCORD_LANG")
+    discord_webhook: SecretStr | None = Field(None, validation_alias="NESCORD_DISCORD_WEBHOOK")
+    task_runner: str = Field("threads:1", validation_alias="NESCORD_TASK_RUNNER")
+    prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
+    prefect_api_key: SecretStr | None = Field(None, validation_alias="PREFECT_API_KEY")
+    prefect_api_auth_string: SecretStr | None = Field(None, validation_alias="PREFECT_API_AUTH_STRING")
 
     def __init__(self, **values: Any) -> None:  # Any: the signature of BaseSettings
         given = {_environment_name(name): value for name, value in values.items() if value is not None}
@@ -170,6 +182,13 @@ class Settings(BaseSettings):
             raise ValueError("must be the public key age1… that nescord backup keygen prints, or several with blanks")
         return " ".join(each)
 
+    @field_validator("discord_webhook")
+    @classmethod
+    def _is_a_webhook(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not _WEBHOOK.fullmatch(secret.get_secret_value()):
+            raise ValueError("must be the https:// URL that Discord shows for the webhook of a channel")
+        return secret
+
     @field_validator("vault_space")
     @classmethod
     def _is_a_space(cls, space: str) -> str:
@@ -184,6 +203,20 @@ class Settings(BaseSettings):
         if target is not None and chunk_max < 2 * target:
             raise ValueError(f"must be a whole number from {2 * target} (twice NESCORD_CHUNK_TARGET) to 16000")
         return chunk_max
+
+    @field_validator("prefect_api_url")
+    @classmethod
+    def _is_an_api(cls, url: str | None) -> str | None:
+        if url is not None and not _API_URL.fullmatch(url):
+            raise ValueError("must be the URL of a Prefect server's API without a password, http://HOST:4200/api")
+        return None if url is None else url.rstrip("/")
+
+    @field_validator("task_runner")
+    @classmethod
+    def _is_a_task_runner(cls, runner: str) -> str:
+        if not _TASK_RUNNER.fullmatch(runner):
+            raise ValueError("must be threads:N or dask:N with N from 1 to 99, or dask+tcp://HOST:PORT of a scheduler")
+        return runner
 
     @field_validator("timezone")
     @classmethod

@@ -55,7 +55,11 @@ def tasks_of(server: PrefectServer, run: dict[str, Any]) -> dict[str, dict[str, 
 def artifacts_of(server: PrefectServer, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The artifacts of a flow run by key, their tables decoded."""
     found = ask(server, "POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-    return {artifact["key"]: artifact | {"data": json.loads(artifact["data"])} for artifact in found}
+    return {artifact["key"]: artifact | {"data": _decoded(artifact)} for artifact in found if artifact["key"]}
+
+
+def _decoded(artifact: dict[str, Any]) -> Any:
+    return json.loads(artifact["data"]) if artifact["type"] == "table" else artifact["data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,45 @@ def ingest_once(
     with started("flow_once.py", server, parameters, settings) as process:
         output, errors = process.communicate(timeout=120)
     return Outcome(process.returncode, output, errors)
+
+
+def called(
+    server: PrefectServer, *calls: tuple[str, Mapping[str, object]], settings: Mapping[str, str] | None = None
+) -> list[dict[str, str]]:
+    """Call flows (name, parameters) one after the other in a process; `type` and `message` of each state."""
+    with started("flow_calls.py", server, calls, settings) as process:
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    states: list[dict[str, str]] = json.loads(output.splitlines()[-1])
+    return states
+
+
+def triggered(server: PrefectServer, name: str, parameters: Mapping[str, object]) -> dict[str, Any]:
+    """A run of the flow that `flow_deployed.py` serves, as soon as it does."""
+
+    def deployment() -> Any:
+        with contextlib.suppress(AssertionError):
+            return ask(server, "GET", f"/deployments/name/{name}/by-hand")
+
+    path = f"/deployments/{wait_for('the deployment', deployment)['id']}/create_flow_run"
+    run: dict[str, Any] = ask(server, "POST", path, {"parameters": parameters})
+    return run
+
+
+def cancelled(server: PrefectServer, run: Mapping[str, Any]) -> float:
+    """Cancel a run, as the button in the UI does; seconds until it has ended."""
+    began = time.monotonic()
+    ask(server, "POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    path = f"/flow_runs/{run['id']}"
+    wait_for("it to be cancelled", lambda: ask(server, "GET", path)["state"]["type"] == "CANCELLED", seconds=40)
+    return time.monotonic() - began
+
+
+def events_of(server: PrefectServer, name: str) -> list[dict[str, Any]]:
+    """The events of that name, latest first."""
+    found = ask(server, "POST", "/events/filter", {"filter": {"event": {"name": [name]}}})
+    events: list[dict[str, Any]] = found["events"]
+    return events
 
 
 @contextlib.contextmanager

@@ -59,11 +59,14 @@ def test_all_commands_are_there() -> None:
                 "config",
                 "doctor",
                 "verify",
+                "maintain",
             ),
             *("source list", "source move", "source remove", "note trash", "note restore", "note erase"),
             *("backup create", "backup list", "backup check", "backup drill", "backup restore", "backup prune"),
             *("backup pin", "backup unpin", "backup replicate", "backup keygen"),
             *("index status", "index rebuild"),
+            "services",
+            *("flows list", "flows run", "flows status", "flows logs", "flows cancel"),
         )
     )
 

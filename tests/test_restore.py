@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import time
@@ -24,7 +25,7 @@ from nescord.index.service import open_service
 from nescord.ingest import IngestOptions
 from nescord.locks import Locks
 from tests.backup_world import flip, opened, store_of
-from tests.flow_world import ingest_once
+from tests.flow_world import artifacts_of, ingest_once, runs_of
 from tests.hashing_embedder import CountingEmbedder
 from tests.restore_world import (
     EARLIER,
@@ -311,8 +312,11 @@ def test_the_flow_does_not_undo_a_restore_either(world: World, data: Path, tmp_p
     put_back(data, world.snapshot)
     with prefect_server(tmp_path / "prefect") as server:
         outcome = ingest_once(server, {"vault": str(world.vault), "data_dir": str(data)})
-    assert outcome.code != 0
-    assert "nescord ingest --resume" in outcome.errors
+        (run,) = runs_of(server, data)
+        said = json.dumps(artifacts_of(server, run))
+    assert outcome.code == 0, outcome.errors
+    assert run["state"]["type"] == "COMPLETED"
+    assert "nescord ingest --resume" in said
     assert found(data) == world.then
 
 
