@@ -157,8 +157,9 @@ def _card(made: Created, store: BackupStore) -> str:
     ]
     if made.remark:
         lines.append(f"Note: {as_markdown(made.remark)}")
-    lines += [
-        f"Growth over the last {len(sizes)} snapshots, from {megabytes(sizes[0])} to {megabytes(sizes[-1])}:",
-        f"`{sparkline(sizes)}`",
-    ]
+    if len(sizes) > 1:
+        lines += [
+            f"Growth over the last {len(sizes)} snapshots, from {megabytes(sizes[0])} to {megabytes(sizes[-1])}:",
+            f"`{sparkline(sizes)}`",
+        ]
     return "\n\n".join(lines)
