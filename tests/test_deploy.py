@@ -23,8 +23,8 @@ DECLARED: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_tex
 FLOWS = [each["entrypoint"].rpartition(":")[2] for each in DECLARED]
 DOCUMENT = ROOT / "docs" / "flows.md"
 
-# Where the code lies and who runs it is what the two ways are about; the rest are marks of the server. The version is the
-# commit where a clean checkout is deployed, and a hash of the flow's file where it is served.
+# Where the code lies and who runs it is what the two ways are about; the rest are marks of the server. The version is
+# the commit where a clean checkout is deployed, and a hash of the flow's file where it is served.
 _DIFFERENT = {"version", "path", "pull_steps", "work_pool_name", "work_queue_name", "work_queue_id", "job_variables"}
 _MARKS = {"id", "created", "updated", "last_polled", "status", "created_by", "updated_by", "deployment_id", "flow_id"}
 
