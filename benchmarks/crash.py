@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from zoneinfo import ZoneInfo
 import apsw
 
 from benchmarks import vault as vaults
-from benchmarks.crash_ledger import Ledger, Totals, unsound
+from benchmarks.crash_ledger import Ledger, Restoring, Totals, unsound
 from benchmarks.crash_look import CAPTURED, captures_in, differing, edit, epoch_of
 from benchmarks.crash_victim import HANGS, Victim
 from nescord import KnowledgeManager, Settings
@@ -54,17 +53,6 @@ _AFTER_A_CUT_RESTORE = 1.5
 _DECIDED = 0.05
 """Seconds within which a restore that was decided on is killed, when that is aimed at."""
 _UNDER_ITS_HANDS = ("vanished between the scan and the read", "changed while it was read")
-
-
-@dataclass(frozen=True, slots=True)
-class Restoring:
-    """A restore that was ordered: of which snapshot, in which epoch, when it began, and whether it was killed."""
-
-    snapshot: str
-    epoch: str
-    at: int = 0
-    is_cut: bool = False
-    is_decided: bool = False
 
 
 class Soak:

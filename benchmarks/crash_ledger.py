@@ -61,6 +61,17 @@ class Ledger:
         return sorted(note for note in ids if self.notes[note] not in bodies.get(note, ""))
 
 
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """A restore that was ordered: of which snapshot, in which epoch, when it began, and whether it was killed."""
+
+    snapshot: str
+    epoch: str
+    at: int = 0
+    is_cut: bool = False
+    is_decided: bool = False
+
+
 @dataclass(slots=True)
 class Totals:
     """What is printed at the end."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import obstore
 import pytest
 
 from nescord import Settings
@@ -115,3 +117,36 @@ def world_at(where: str, server: S3Server | None, days: Days, folder: Path, url:
     if identity is not None:
         options["backup_recipient"] = keygen(identity)
     return World(days.copy(folder / "data"), days, options, folder / "fetched", identity, files)
+
+
+PLACES = ["folder", "folder encrypted", "moto", "moto encrypted", "rclone", "rclone encrypted"]
+
+
+@pytest.fixture(params=PLACES)
+def world(request: pytest.FixtureRequest, moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path) -> World:
+    return made(request.param, moto, rclone, days, tmp_path)
+
+
+def made(place: str, moto: S3Server, rclone: S3Server, days: Days, folder: Path) -> World:
+    server = moto if "moto" in place else rclone if "rclone" in place else None
+    return world_at(place.replace("moto", "bucket").replace("rclone", "bucket"), server, days, folder)
+
+
+@pytest.fixture
+def on_disk(moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path) -> World:
+    return made("folder", moto, rclone, days, tmp_path)
+
+
+@pytest.fixture
+def sealed(moto: S3Server, rclone: S3Server, days: Days, tmp_path: Path) -> World:
+    return made("folder encrypted", moto, rclone, days, tmp_path)
+
+
+def put(world: World, name: str, content: bytes) -> None:
+    """Write an object past the code under test."""
+    if world.files is not None:
+        (world.files / name).parent.mkdir(parents=True, exist_ok=True)
+        (world.files / name).write_bytes(content)
+        time.sleep(0.05)  # rclone remembers what was there for 10 ms
+    else:
+        obstore.put(world.off_site()._client(), name, content)

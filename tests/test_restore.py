@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,20 +13,19 @@ import apsw
 import pytest
 
 from flows.server import prefect_server
-from nescord import KnowledgeManager
 from nescord.backup.create import create
+from nescord.backup.journal import old_name
 from nescord.backup.restore import choose, restore_copy
 from nescord.catalog.migrations import SCHEMA_VERSION
-from nescord.errors import BackupError, DamagedBackupError, NotFoundError, UsageError
+from nescord.errors import BackupError, NotFoundError, UsageError
 from nescord.home import DataFolder, read_identity
 from nescord.index.service import open_service
 from nescord.ingest import IngestOptions
 from nescord.locks import Locks
-from tests.backup_world import flip, opened, store_of
+from tests.backup_world import opened, store_of
 from tests.flow_world import artifacts_of, ingest_once, runs_of
 from tests.hashing_embedder import CountingEmbedder
 from tests.restore_world import (
-    EARLIER,
     KEPT,
     LATER,
     World,
@@ -41,7 +38,7 @@ from tests.restore_world import (
     old_folders,
     put_back,
 )
-from tests.survival import DATABASE, new_rng, untouched
+from tests.survival import DATABASE
 from tests.vaults import open_base, write_notes
 
 TOKYO = ZoneInfo("Asia/Tokyo")
@@ -168,58 +165,6 @@ def test_an_id_and_a_date_together_are_refused(world: World, data: Path) -> None
         put_back(data, world.snapshot, at="2024")
 
 
-def test_a_copy_is_a_knowledge_base_of_its_own_and_leaves_the_present_one_alone(
-    world: World, data: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "copy"
-    with opened(data) as km:
-        km.erase_note(world.note)
-    before = files(data)
-    assert restore_copy(base_settings(data), target, world.snapshot).id == world.snapshot
-    assert files(data) == before
-    ours, theirs = (read_identity(DataFolder.at(base_settings(folder))) for folder in (data, target))
-    assert ours.uuid != theirs.uuid
-    assert epoch(target) not in (epoch(data), epoch(world.data))
-    assert found(target).notes == world.then.notes
-    with opened(target) as km:
-        assert [hit.path for hit in km.search(EARLIER, mode="keyword")] == ["changing.md"]
-        assert km.search('"captured before"', mode="keyword") == []  # erased meanwhile
-        with pytest.raises(UsageError, match="--resume"):
-            km.ingest(world.vault)
-
-
-def test_a_copy_ignores_where_the_settings_put_database_and_index_of_the_present_one(
-    world: World, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{data / DATABASE}")
-    monkeypatch.setenv("CHROMADB_PERSIST_DIRECTORY", str(data / "chroma"))
-    restore_copy(base_settings(data), tmp_path / "copy", world.snapshot)
-    assert found(tmp_path / "copy") == world.then
-
-
-@pytest.mark.parametrize("what", ["a file in it", "a file"])
-def test_a_copy_does_not_go_where_something_is(what: str, world: World, data: Path, tmp_path: Path) -> None:
-    target = tmp_path / "copy"
-    file = target if what == "a file" else target / "mine.txt"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("mine", encoding="utf-8")
-    with untouched(tmp_path), pytest.raises(UsageError, match="not an empty folder"):
-        restore_copy(base_settings(world.data), target, world.snapshot)
-
-
-def test_a_copy_that_cannot_be_made_can_be_tried_again_in_the_same_place(
-    world: World, data: Path, tmp_path: Path
-) -> None:
-    (pack,) = (data / "backups" / "packs").glob("*.pack")
-    content = pack.read_bytes()
-    flip(pack, new_rng("rotten pack"))
-    with pytest.raises(DamagedBackupError):
-        restore_copy(base_settings(data), tmp_path / "copy", world.snapshot)
-    pack.write_bytes(content)
-    restore_copy(base_settings(data), tmp_path / "copy", world.snapshot)
-    assert found(tmp_path / "copy") == world.then
-
-
 def test_vectors_that_were_made_since_are_carried_over_and_nothing_is_embedded_twice(world: World, data: Path) -> None:
     done = put_back(data, world.snapshot)
     assert done.carried > 0
@@ -330,23 +275,6 @@ def test_without_a_vault_nothing_is_paused(tmp_path: Path) -> None:
         assert km.paused() == ""
 
 
-def test_an_empty_folder_with_the_backups_becomes_the_knowledge_base_again(
-    world: World, data: Path, tmp_path: Path
-) -> None:
-    empty = tmp_path / "empty"
-    shutil.copytree(data / "backups", empty / "backups")
-    done = put_back(empty)
-    assert (done.before, done.carried) == ("", 0)
-    ours, theirs = (read_identity(DataFolder.at(base_settings(folder))) for folder in (empty, data))
-    assert (ours.uuid, ours.is_begun) == (theirs.uuid, True)
-    assert found(empty) == world.then
-    with KnowledgeManager.open(base_settings(empty)) as km:
-        assert not km.is_new
-        assert [hit.path for hit in km.search(EARLIER)] == ["changing.md"]
-        made = create(km._base).id
-    assert made.startswith("000002-")
-
-
 def test_a_snapshot_of_a_newer_schema_is_refused(world: World, data: Path, tmp_path: Path) -> None:
     newer = forged(data, world.snapshot, id="000009-20990101T000000Z", schema=SCHEMA_VERSION + 1).id
     before = files(data)
@@ -392,13 +320,14 @@ def test_a_damaged_snapshot_is_refused_and_nothing_has_changed(what: str, how: s
 def test_what_was_replaced_is_forgotten_after_a_week_but_for_the_last(world: World, data: Path) -> None:
     for _ in range(2):
         put_back(data, world.snapshot)
-    first, second = old_folders(data)
-    long_ago = time.time() - 8 * 86_400
-    os.utime(first, (long_ago, long_ago))
-    os.utime(second, (long_ago, long_ago))
+    long_ago = datetime.now(UTC) - timedelta(days=8)
+    first, second = (
+        old.rename(old.with_name(old_name(long_ago + timedelta(seconds=number))))
+        for number, old in enumerate(old_folders(data))
+    )
     put_back(data, world.snapshot)
-    assert first not in old_folders(data)
+    assert not {first, second} & set(old_folders(data))
     (last,) = old_folders(data)
-    os.utime(last, (long_ago, long_ago))
+    last = last.rename(last.with_name(old_name(long_ago)))
     with opened(data):
         assert old_folders(data) == [last]

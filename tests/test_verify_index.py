@@ -188,8 +188,7 @@ def test_an_index_that_is_not_used_passes(tmp_path: Path) -> None:
         assert statuses(look_into(world)) == {"index.store": "pass"}
 
 
-def test_a_busy_index_is_a_warning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nescord.persistence.index._BUSY_AFTER", 0.3)
+def test_a_busy_index_is_a_warning(world: World) -> None:
     holder = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("index_world.py"), "die", str(world.folder.path)],
         stdout=subprocess.PIPE,
