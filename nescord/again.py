@@ -11,14 +11,12 @@ else (a rebuild, another vault, the command line) is waited for.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from pathlib import Path
 
 from nescord import durable
+from nescord.locks import held_at_once
 
 # A vault that changes all the time must not keep one run going for ever. The mark stays then for the next run.
 MOST_TURNS = 10
@@ -34,25 +32,10 @@ def turns(run: Path, what: str, *, most: int = MOST_TURNS) -> Generator[int]:
     lock, mark = run / f"turn-{key}.lock", run / f"turn-{key}.again"
     mark.touch(mode=0o600)  # not synced: after a power cut no run is under way, and the next one looks at everything
     for turn in range(most):
-        with _held(lock) as is_ours:
+        with held_at_once(lock) as is_ours:
             if not is_ours:
                 return
             mark.unlink(missing_ok=True)
             yield turn
         if not mark.exists():
             return
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether the lock could be had at once; if so it is held until the block ends, or the process."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)

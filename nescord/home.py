@@ -6,7 +6,6 @@ for a folder that seems to have lost its database: a volume that failed to mount
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pwd
@@ -19,7 +18,7 @@ from uuid import UUID, uuid4
 
 from nescord import durable
 from nescord.errors import NescordError, NoKnowledgeBaseError, SettingsError, UsageError
-from nescord.locks import LockName, Locks
+from nescord.locks import LockName, Locks, alone_in
 from nescord.settings import Settings, parse_sqlite_url
 
 _STATE = Path("data", "state")
@@ -282,13 +281,9 @@ def note_counts(folder: DataFolder, counts: Mapping[str, int]) -> None:
 
 @contextmanager
 def _changing_identity(folder: DataFolder) -> Iterator[Identity]:
-    """The identity, while no other process changes it. The folder is locked, since the file is replaced each time."""
-    fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)  # held for one small write by whoever has it
+    """The identity, while no other process changes it."""
+    with alone_in(folder.path):
         yield read_identity(folder)
-    finally:
-        os.close(fd)
 
 
 def boot_id() -> str:

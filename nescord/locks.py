@@ -88,6 +88,35 @@ class Locks:
         return _is_held(self._state.run / f"{name.value}.lock")
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait to be the only one who changes small files of a folder, for the length of one small write. Not re-entrant.
+
+    The folder itself is locked, since files that are written anew are replaced.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def held_at_once(path: Path) -> Iterator[bool]:
+    """Whether the lock file could be locked alone without waiting; if so until the block ends, or the process."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
 @dataclass(slots=True)
 class _Hold:
     """One locked file of this process, and how often each thread (by ident) has taken it."""

@@ -16,6 +16,7 @@ from nescord.backup.manifest import Manifest
 from nescord.backup.packs import PackReader
 from nescord.backup.store import BackupStore
 from nescord.catalog import fulltext
+from nescord.catalog.migrations import SCHEMA_VERSION
 from nescord.errors import BackupError, DamagedBackupError
 
 # What must stay free: 64 MB, and a tenth of a volume, but of a large disk no more than 2 GB.
@@ -60,6 +61,15 @@ def counts_of(connection: apsw.Connection) -> dict[str, int]:
     tables = {"notes": "note WHERE trashed_at IS NULL", "trashed": "note WHERE trashed_at IS NOT NULL"}
     tables |= {"chunks": "chunk", "embeddings": "embedding", "sources": "source"}
     return {name: connection.execute(f"SELECT count(*) FROM {table}").get for name, table in tables.items()}
+
+
+def refuse_a_newer_schema(manifest: Manifest) -> None:
+    """BackupError if a snapshot holds a database that this program does not know yet."""
+    if manifest.schema > SCHEMA_VERSION:
+        raise BackupError(
+            f"the snapshot {manifest.id} has schema {manifest.schema}, this nescord knows {SCHEMA_VERSION}: install "
+            f"nescord {manifest.app_version} or newer"
+        )
 
 
 def refuse_a_full_disk(folder: Path, needed: float, what: str) -> None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import apsw
 
 from nescord.backup.check import Progress, silent
-from nescord.backup.copies import counts_of, open_copy, refuse_a_full_disk, stage
+from nescord.backup.copies import counts_of, open_copy, refuse_a_full_disk, refuse_a_newer_schema, stage
 from nescord.backup.manifest import Manifest, Probe
 from nescord.backup.probes import Answer, asked_again, decoded
 from nescord.backup.store import BackupStore
+from nescord.catalog import fulltext
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.database import Catalog
-from nescord.catalog.migrations import SCHEMA_VERSION
 from nescord.errors import BackupError, DamagedBackupError, NescordError
 from nescord.home import DataFolder, read_identity
 from nescord.locks import LockName, Locks
@@ -39,12 +39,6 @@ _HITS = 10
 _TIE = 1e-4
 # The copy, and a Chroma beside it, which takes two to three times its vectors.
 _ROOM = 3
-_DIFFERING = """
-SELECT count(*) FROM (
-    SELECT * FROM (SELECT id FROM chunk EXCEPT SELECT id FROM chunk_fts_docsize)
-    UNION ALL SELECT * FROM (SELECT id FROM chunk_fts_docsize EXCEPT SELECT id FROM chunk)
-)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +103,9 @@ def drill(
 
 
 def _newest_good(store: BackupStore) -> str:
-    newest = next((each.id for each in reversed(store.snapshots()) if each.is_good), None)
-    if newest is None:
+    if not (good := store.good()):
         raise BackupError(f"there is no good snapshot in {store.folder}: make one (nescord backup create)")
-    return newest
+    return good[-1].id
 
 
 class _Rehearsal:
@@ -131,11 +124,10 @@ class _Rehearsal:
         self.answers: tuple[Answer, ...] = ()
 
     def run(self, manifest: Manifest) -> None:
-        if manifest.schema > SCHEMA_VERSION:
-            self.problems.append(
-                f"the snapshot {manifest.id} has schema {manifest.schema}, this nescord knows {SCHEMA_VERSION}: "
-                f"install nescord {manifest.app_version} or newer"
-            )
+        try:
+            refuse_a_newer_schema(manifest)
+        except BackupError as error:  # of the snapshot, and nothing wrong with it
+            self.problems.append(str(error))
             return
         refuse_a_full_disk(self._store.folder, _ROOM * manifest.size, "a drill")
         with self._store.scratch() as scratch:
@@ -159,8 +151,8 @@ class _Rehearsal:
         if (counts := counts_of(connection)) != manifest.counts:
             self.problems.append(f"the restored database holds {counts} instead of {dict(manifest.counts)}")
         self.chunks = counts["chunks"]
-        if differing := connection.execute(_DIFFERING).get:
-            self.problems.append(f"the full-text index of the restored database differs in {differing} chunks")
+        if differing := [*fulltext.not_indexed(connection), *fulltext.only_indexed(connection)]:
+            self.problems.append(f"the full-text index of the restored database differs in {len(differing)} chunks")
         self._progress("checking the database", 1, 1)
 
     def _ask(self, database: Path, manifest: Manifest, folder: DataFolder) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
@@ -21,7 +22,12 @@ from nescord.catalog.migrations import APPLICATION_ID
 from nescord.errors import BackupError
 from nescord.home import DataFolder, Identity, note_counts, write_identity
 
+KEPT_DAYS = 7
+"""How long what a restore has replaced is kept as files, at the least."""
+
 _STAGED = "staged.db"
+_OLD = "old-"
+_MOMENT = "%Y%m%dT%H%M%S%f"
 # WAL and shared memory before the database that they belong to.
 _SUFFIXES = ("-wal", "-shm", "")
 
@@ -46,6 +52,26 @@ class Journal:
 def staged_path(folder: DataFolder) -> Path:
     """Where a restore puts the new database together."""
     return folder.restore_dir / _STAGED
+
+
+def old_name(when: datetime) -> str:
+    """What the folder is called that a database goes to which is replaced at `when`."""
+    return f"{_OLD}{when.astimezone(UTC).strftime(_MOMENT)}"
+
+
+def replaced(folder: DataFolder, now: datetime) -> list[tuple[Path, timedelta]]:
+    """The databases that restores have replaced, and how long ago, oldest first.
+
+    By what a name does not tell it is from now, and stays.
+    """
+    found = []
+    for path in sorted(folder.restore_dir.glob(f"{_OLD}*")):
+        try:
+            when = datetime.strptime(path.name.removeprefix(_OLD), _MOMENT).replace(tzinfo=UTC)
+        except ValueError:
+            when = now
+        found.append((path, now - when))
+    return found
 
 
 def commit(folder: DataFolder, journal: Journal) -> None:

@@ -7,7 +7,6 @@ on where this one stopped.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
@@ -38,7 +37,7 @@ from nescord.backup.store import BackupStore, Snapshot
 from nescord.backup.stranger import README, SCRIPT
 from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError
 from nescord.home import read_identity
-from nescord.locks import LockName
+from nescord.locks import LockName, held_at_once
 from nescord.opened import OpenBase
 from nescord.times import utc_text
 
@@ -337,13 +336,11 @@ class _Notes:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One copy to a place at a time: two would encrypt the same pack to different bytes."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with held_at_once(path) as is_ours:
+        if not is_ours:
             raise LockTimeoutError(
                 f"another copy to the same place is under way ({path.name}): try again when it is done"
-            ) from None
+            )
         yield
 
 

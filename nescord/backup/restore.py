@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ import apsw
 from nescord import durable
 from nescord.backup import journal
 from nescord.backup.check import Progress, silent
-from nescord.backup.copies import counts_of, refuse_a_full_disk, stage
+from nescord.backup.copies import counts_of, refuse_a_full_disk, refuse_a_newer_schema, stage
 from nescord.backup.create import create
 from nescord.backup.erasures import erased
 from nescord.backup.journal import Journal
@@ -31,7 +31,6 @@ from nescord.backup.store import BackupStore
 from nescord.catalog import fulltext
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
-from nescord.catalog.migrations import SCHEMA_VERSION
 from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError, UsageError
 from nescord.home import DataFolder, read_identity
 from nescord.locks import LockName, Locks
@@ -39,8 +38,6 @@ from nescord.opened import OpenBase
 from nescord.query import moment_after
 from nescord.settings import Settings
 from nescord.times import utc_text
-
-_KEPT_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def choose(store: BackupStore, wanted: str | None, at: str | None, timezone: Zon
         raise UsageError("name a snapshot or a date, not both")
     if wanted is not None:
         return store.manifest(wanted)
-    good = [each.manifest for each in store.snapshots() if each.manifest and each.status.state == "good"]
+    good = store.good()
     if at is not None:
         end = moment_after(at, "at", timezone)
         good = [manifest for manifest in good if manifest.created_at < end]
@@ -148,7 +145,7 @@ def restore_copy(
         raise UsageError(f"{target} is not an empty folder: name one that does not exist yet")
     with locks.shared(LockName.BACKUPS), _told(target, "the copy"):
         manifest = choose(store, wanted, at, ZoneInfo(settings.timezone))
-        _refuse_a_newer_schema(manifest)
+        refuse_a_newer_schema(manifest)
         durable.make_folder(target)
         refuse_a_full_disk(target, manifest.size, "a copy")
         # Database and index of the present one, where settings name them, are not those of the copy.
@@ -172,7 +169,7 @@ class _Prepared:
 
 def _accepted(folder: DataFolder, store: BackupStore, manifest: Manifest) -> str:
     """The uuid that the knowledge base has or will have; BackupError if the snapshot is another one's."""
-    _refuse_a_newer_schema(manifest)
+    refuse_a_newer_schema(manifest)
     if not folder.has_begun():
         return manifest.knowledge_base
     uuid = read_identity(folder).uuid
@@ -183,14 +180,6 @@ def _accepted(folder: DataFolder, store: BackupStore, manifest: Manifest) -> str
         )
     store.refuse_foreign(uuid)
     return uuid
-
-
-def _refuse_a_newer_schema(manifest: Manifest) -> None:
-    if manifest.schema > SCHEMA_VERSION:
-        raise BackupError(
-            f"the snapshot {manifest.id} has schema {manifest.schema}, this nescord knows {SCHEMA_VERSION}: install "
-            f"nescord {manifest.app_version} or newer"
-        )
 
 
 def _backed_up(folder: DataFolder, settings: Settings, progress: Progress, vfs: str | None) -> tuple[str, list[str]]:
@@ -215,10 +204,9 @@ def _clear_staged(folder: DataFolder) -> None:
 
 
 def _decision(folder: DataFolder, manifest: Manifest, uuid: str, prepared: _Prepared) -> Journal:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     return Journal(
         manifest.id,
-        f"old-{stamp}",
+        journal.old_name(datetime.now(UTC)),
         uuid="" if folder.has_begun() else uuid,
         first_seen=manifest.created_at,
         counts={name: prepared.counts[name] for name in ("notes", "chunks")},
@@ -304,9 +292,8 @@ def _told(folder: Path, what: str) -> Iterator[None]:
 
 def _forget_old(folder: DataFolder) -> None:
     """Remove the files of databases that were replaced more than a week ago. The one just replaced always stays."""
-    oldest = time.time() - _KEPT_DAYS * 86_400
-    for old in sorted(folder.restore_dir.glob("old-*"))[:-1]:
-        if old.stat().st_mtime < oldest:
+    for old, age in journal.replaced(folder, datetime.now(UTC))[:-1]:
+        if age > timedelta(days=journal.KEPT_DAYS):
             shutil.rmtree(old, ignore_errors=True)
 
 

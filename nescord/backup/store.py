@@ -9,7 +9,6 @@ RESTORE.md, restore.py      for somebody without this program
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -24,6 +23,7 @@ from nescord import durable
 from nescord.backup.manifest import FORMAT, Manifest, SnapshotStatus, parse_id
 from nescord.backup.stranger import README, SCRIPT
 from nescord.errors import BackupError, DamagedBackupError, UsageError
+from nescord.locks import alone_in
 
 _MANIFEST = ".json.zst"
 _STATUS = ".status.json"
@@ -108,6 +108,10 @@ class BackupStore:
         """All snapshots, oldest first, those that cannot be read among them."""
         return [self.snapshot(snapshot) for snapshot in self.ids()]
 
+    def good(self) -> list[Manifest]:
+        """The manifests of the snapshots that were read back, oldest first."""
+        return [each.manifest for each in self.snapshots() if each.manifest is not None and each.is_good]
+
     def snapshot(self, wanted: str) -> Snapshot:
         """One snapshot.
 
@@ -158,7 +162,8 @@ class BackupStore:
 
     def set_status(self, snapshot: str, **changes: Any) -> SnapshotStatus:  # Any: the fields of SnapshotStatus
         """Change what is known of a snapshot."""
-        with _alone(self._snapshots):
+        # Check, drill and replicate share backups.lock: what one of them notes must not be lost to another.
+        with alone_in(self._snapshots):
             status = replace(self.status(snapshot), **changes)
             durable.write_file(self._status_path(snapshot), status.encode())
         return status
@@ -225,17 +230,6 @@ class BackupStore:
 
     def _ids_of(self, folder: Path, suffixes: tuple[str, ...]) -> set[str]:
         return {stem for path in _files(folder) if (stem := _stem(path, suffixes)) is not None}
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Check, drill and replicate share backups.lock: what one of them has just noted must not be lost to another."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _files(folder: Path) -> Iterator[Path]:

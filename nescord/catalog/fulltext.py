@@ -58,6 +58,18 @@ def rebuild(connection: apsw.Connection) -> None:
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('tokenizer', ?)", (TOKENIZER_VERSION,))
 
 
+def not_indexed(connection: apsw.Connection) -> list[int]:
+    """The chunks that the index lacks. (FTS5's own integrity-check is weak without content.)"""
+    rows = connection.execute("SELECT id FROM chunk EXCEPT SELECT id FROM chunk_fts_docsize")
+    return [int(chunk) for (chunk,) in rows]
+
+
+def only_indexed(connection: apsw.Connection) -> list[int]:
+    """The rows of the index that belong to no chunk."""
+    rows = connection.execute("SELECT id FROM chunk_fts_docsize EXCEPT SELECT id FROM chunk")
+    return [int(row) for (row,) in rows]
+
+
 def index_title(title: str, aliases: str) -> str:
     """The index text of a title together with the note's aliases (JSON text; its punctuation separates words)."""
     return index_text(title) if aliases == "[]" else index_text(f"{title}\n{aliases}")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nescord import durable
-from nescord.backup.journal import staged_path
+from nescord.backup.journal import KEPT_DAYS, replaced, staged_path
 from nescord.backup.store import BackupStore
 from nescord.errors import LockTimeoutError
 from nescord.home import read_identity
@@ -17,9 +17,7 @@ from nescord.maintain.report import Outcome
 from nescord.opened import OpenBase
 from nescord.times import utc_text
 
-RESTORE_DAYS = 7
 SCHEMA_DAYS = 30
-_OLD = "old-"
 
 
 def restores(base: OpenBase, now: datetime, *, dry_run: bool) -> Outcome:
@@ -29,17 +27,15 @@ def restores(base: OpenBase, now: datetime, *, dry_run: bool) -> Outcome:
     before = bytes_in(folder)
     if not folder.is_dir():
         return Outcome(0, 0)
-    replaced = sorted(folder.glob(f"{_OLD}*"))
-    going = [each for each in replaced[:-1] if _days_since_restore(each, now) > RESTORE_DAYS]
-    remark = ""
-    for newest in replaced[-1:]:
-        if _days_since_restore(newest, now) > RESTORE_DAYS:
-            if _has_good_backup(base, _restored_at(newest, now)):
-                going.append(newest)
-            else:
-                remark = f"{newest.name} stays until there is a newer good backup"
+    kept, old, remark = timedelta(days=KEPT_DAYS), replaced(base.folder, now), ""
+    going = [each for each, age in old[:-1] if age > kept]
+    for newest, age in old[-1:]:
+        if age > kept and _has_good_backup(base, now - age):
+            going.append(newest)
+        elif age > kept:
+            remark = f"{newest.name} stays until there is a newer good backup"
     refused = folder / "refused"
-    if refused.is_dir() and days_since_change(refused, now) > RESTORE_DAYS:
+    if refused.is_dir() and days_since_change(refused, now) > KEPT_DAYS:
         going.append(refused)
     staged = staged_path(base.folder).name
     going += [each for each in folder.iterdir() if each.name.startswith(staged) or durable.is_temporary(each)]
@@ -128,15 +124,3 @@ def _has_good_backup(base: OpenBase, since: datetime) -> bool:
     """Whether there is a good backup of what came after that moment."""
     snapshots = BackupStore(base.folder.backups).snapshots()
     return any(each.is_good and each.manifest and each.manifest.created_at > utc_text(since) for each in snapshots)
-
-
-def _restored_at(old: Path, now: datetime) -> datetime:
-    """When a restore moved the database there: its name says so. By what cannot be read it is from now, and stays."""
-    try:
-        return datetime.strptime(old.name.removeprefix(_OLD), "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
-    except ValueError:
-        return now
-
-
-def _days_since_restore(old: Path, now: datetime) -> float:
-    return (now - _restored_at(old, now)) / timedelta(days=1)

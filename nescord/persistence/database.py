@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from nescord.catalog.fulltext import index_title
+from nescord.catalog.fulltext import index_title, not_indexed, only_indexed
 from nescord.catalog.migrations import APPLICATION_ID, SCHEMA_VERSION
 from nescord.errors import LockTimeoutError
 from nescord.persistence.report import Checklist, Outcome, failed, passed, warned
@@ -43,8 +43,6 @@ _ORPHANS = {
 _UNUSED_VECTORS = (
     "SELECT count(*) FROM embedding WHERE NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = embedding.text_hash)"
 )
-_NOT_INDEXED = "SELECT id FROM chunk EXCEPT SELECT id FROM chunk_fts_docsize"
-_ONLY_INDEXED = "SELECT id FROM chunk_fts_docsize EXCEPT SELECT id FROM chunk"
 _CHUNK_WITH_TITLE = (
     "SELECT chunk.text, note.title, note_text.aliases FROM chunk JOIN note ON note.key = chunk.note "
     "JOIN note_text ON note_text.note = note.key WHERE chunk.id = ?"
@@ -168,8 +166,7 @@ def _orphans(connection: apsw.Connection) -> Outcome:
 
 
 def _word_rows(connection: apsw.Connection) -> Outcome:
-    missing = [chunk for (chunk,) in connection.execute(_NOT_INDEXED)]
-    extra = [chunk for (chunk,) in connection.execute(_ONLY_INDEXED)]
+    missing, extra = not_indexed(connection), only_indexed(connection)
     if missing or extra:
         found = f"{len(missing):,} chunks are not in the full-text index, {len(extra):,} rows of it have no chunk"
         return failed(f"{found} ({_some([*missing, *extra])})", REBUILD_WORDS)
