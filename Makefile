@@ -24,8 +24,9 @@ demo: $(STAMP)  ## ingest the sample vault through a real Prefect flow and searc
 flows: $(STAMP)  ## start the services, run every flow on the sample vault, show the runs, stop
 	@$(BIN)/python -m flows.tour
 
+# Files side by side on two cores; each file alone and in order, since tests of a file may share a server.
 test: $(STAMP)  ## every promise once, with a small N
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 soak: $(STAMP)  ## the same tests with the N that the promises were measured with
 	@NESCORD_SOAK=1 $(BIN)/python -m pytest -q -s --timeout=7200

@@ -30,13 +30,17 @@ _SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
 _COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _LONGEST_SHOWN_VALUE = 200
 _MAY_HOLD_A_PASSWORD = frozenset(
-    {"DATABASE_URL", "CHROMA_URL", "NESCORD_OFF_SITE", "NESCORD_OFF_SITE_ENDPOINT", "PREFECT_API_URL"}
+    {
+        *("DATABASE_URL", "CHROMA_URL", "NESCORD_OFF_SITE", "NESCORD_OFF_SITE_ENDPOINT", "PREFECT_API_URL"),
+        "NESCORD_VAULT_GIT_URL",
+    }
 )
 _BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*")
 _HTTPS = re.compile(r"https://[^/?#@\s]+/?")
 # What stays on this machine; anywhere else plain HTTP would send notes in the clear.
 _HTTP_TO_HERE = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?")
 _WEBHOOK = re.compile(rf"(https://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')})/[^\s]*")
+_SHORTEST_TOKEN = 16
 _AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 _API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
 _TASK_RUNNER = re.compile(r"(threads|dask):([1-9][0-9]?)|dask\+(tcp|tls)://[^/?#@\s]+:[0-9]{1,5}")
@@ -72,7 +76,10 @@ class Settings(BaseSettings):
 
     data_dir: Folder | None = Field(None, validation_alias="NESCORD_DATA_DIR")
     railway_volume_mount_path: Folder | None = Field(None, validation_alias="RAILWAY_VOLUME_MOUNT_PATH")
+    railway_environment_id: str | None = Field(None, validation_alias="RAILWAY_ENVIRONMENT_ID")
     railway_deployment_id: str | None = Field(None, validation_alias="RAILWAY_DEPLOYMENT_ID")
+    ephemeral: bool = Field(False, validation_alias="NESCORD_EPHEMERAL")
+    run_as: int | None = Field(None, ge=1, le=2**31 - 1, validation_alias="NESCORD_UID")
     database_url: str | None = Field(None, validation_alias="DATABASE_URL")
     chroma_dir: Folder | None = Field(None, validation_alias="CHROMADB_PERSIST_DIRECTORY")
     collection_name: str = Field("nescord_knowledge", validation_alias="CHROMADB_COLLECTION_NAME")
@@ -86,6 +93,11 @@ class Settings(BaseSettings):
     embedding_provider: Literal["auto", "local", "none"] = Field("auto", validation_alias="NESCORD_EMBEDDING_PROVIDER")
     embedding_workers: int = Field(0, ge=0, le=16, validation_alias="NESCORD_EMBEDDING_WORKERS")
     vault: Folder | None = Field(None, validation_alias="NESCORD_VAULT")
+    vault_git_url: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_URL")
+    vault_git_branch: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_BRANCH")
+    vault_git_folder: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_FOLDER")
+    vault_git_token: SecretStr | None = Field(None, validation_alias="NESCORD_VAULT_GIT_TOKEN")
+    vault_git_key: SecretStr | None = Field(None, validation_alias="NESCORD_VAULT_GIT_KEY")
     vault_space: str = Field("personal", validation_alias="NESCORD_VAULT_SPACE")
     chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
     chunk_max: int = Field(2400, ge=400, le=16_000, validation_alias="NESCORD_CHUNK_MAX")
@@ -100,6 +112,10 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(30, ge=0, le=3600, allow_inf_nan=False, validation_alias="NESCORD_LOCK_TIMEOUT")
     timezone: str = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
     language: Literal["ja", "en"] = Field("en", validation_alias="NESCORD_LANG")
+    port: int = Field(8080, ge=0, le=65535, validation_alias="PORT")
+    status_token: SecretStr | None = Field(None, validation_alias="NESCORD_STATUS_TOKEN")
+    log_format: Literal["text", "json"] = Field("text", validation_alias="NESCORD_LOG_FORMAT")
+    discord_token: SecretStr | None = Field(None, validation_alias="DISCORD_TOKEN")
     discord_webhook: SecretStr | None = Field(None, validation_alias="NESCORD_DISCORD_WEBHOOK")
     task_runner: str = Field("threads:1", validation_alias="NESCORD_TASK_RUNNER")
     prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
@@ -187,6 +203,13 @@ class Settings(BaseSettings):
     def _is_a_webhook(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and not _WEBHOOK.fullmatch(secret.get_secret_value()):
             raise ValueError("must be the https:// URL that Discord shows for the webhook of a channel")
+        return secret
+
+    @field_validator("status_token")
+    @classmethod
+    def _is_not_to_be_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < _SHORTEST_TOKEN:
+            raise ValueError(f"must be at least {_SHORTEST_TOKEN} characters: whoever knows it sees what is stored")
         return secret
 
     @field_validator("vault_space")

@@ -14,9 +14,9 @@ import hypothesis
 import pytest
 from guard import children, offline
 
-_OURS = ("NESCORD_", "CHROMADB_", "PKM_", "GEMINI_", "RAILWAY_")
+_OURS = ("NESCORD_", "CHROMADB_", "PKM_", "GEMINI_", "RAILWAY_", "DISCORD_")
 _AWS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "DEFAULT_REGION", "ENDPOINT_URL", "PROFILE")
-_OURS_BY_NAME = ("DATABASE_URL", "CHROMA_URL", *(f"AWS_{name}" for name in _AWS))
+_OURS_BY_NAME = ("DATABASE_URL", "CHROMA_URL", "PORT", *(f"AWS_{name}" for name in _AWS))
 _SWITCH = "NESCORD_SOAK"
 _IS_SOAK = os.environ.get(_SWITCH) == "1"
 
