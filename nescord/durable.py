@@ -6,6 +6,7 @@ record what reached the disk when, and cut the power between any two calls.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -57,6 +58,24 @@ def write_file(path: Path, content: bytes) -> None:
     """The file holds all of `content` or what it held before, also after a power cut."""
     with write_stream(path) as stream:
         stream.write(content)
+
+
+def tell(path: Path, content: bytes) -> None:
+    """As `write_file`, for what is true only while a process runs: where the disk is full, over what the file held.
+
+    That needs no room, and who reads half of it reads it again.
+    """
+    try:
+        write_file(path, content)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            Stream(fd).write(content)
+            os.ftruncate(fd, len(content))
+        finally:
+            os.close(fd)
 
 
 def append(path: Path, content: bytes) -> None:

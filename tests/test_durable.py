@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from backup_world import small_disk
 
 from nescord import durable
 from nescord.durable import write_file
@@ -43,6 +44,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path) -> N
     with pytest.raises(OSError, match="taken"):
         write_file(tmp_path / "taken", b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+def test_what_is_told_on_a_full_disk_replaces_what_the_file_held(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        durable.tell(disk / "state.json", b"before, and longer")
+        with pytest.raises(OSError, match="No space left"), (disk / "filler").open("wb", buffering=0) as filler:  # noqa: PT012
+            while True:
+                filler.write(b"0" * 4096)
+        with pytest.raises(OSError, match="No space left"):
+            write_file(disk / "state.json", b"after")
+        durable.tell(disk / "state.json", b"after")
+        assert (disk / "state.json").read_bytes() == b"after"
+        with pytest.raises(FileNotFoundError):
+            durable.tell(disk / "new.json", b"after")
 
 
 def test_a_stream_that_fails_leaves_nothing_and_one_that_ends_is_there(tmp_path: Path) -> None:

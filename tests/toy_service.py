@@ -1,6 +1,6 @@
 """A service for tests of the supervisor: `python toy_service.py NAME FOLDER [stubborn] [child] [dies] [silent]`.
 
-It writes what happens to it to FOLDER/events and is ready when FOLDER/NAME.ready is there.
+It writes what happens to it to FOLDER/events, is ready when FOLDER/NAME.ready is there. It has a last word.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def main() -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         if "stubborn" in ways:
             return
+        print(f"{name} ends", flush=True)  # the last word of an orderly end
         happened("end")
         sys.exit(0)
 

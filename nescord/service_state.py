@@ -1,0 +1,96 @@
+"""`run/state.json`: how the services of a data folder are, for whoever looks: the status page, `nescord doctor`.
+
+Written by the supervisor at every change and only believed while it runs, as run/services.json is. It holds no secret
+and no text of a log, so that what is in it may be shown.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from nescord import durable
+from nescord.home import DataFolder, boot_id
+from nescord.locks import LockName, Locks
+
+State = Literal["waiting", "starting", "ready", "pausing", "degraded", "stopped"]
+Phase = Literal["starting", "running", "stopping"]
+
+_NAME = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service. `since` is when it came into this state (ISO, UTC), `reason` why, where that is not plain.
+
+    `waiting` for what it needs, `pausing` before it is tried again, `degraded`: tried again after a long rest only.
+    `restarts` counts the lives after the first.
+    """
+
+    name: str
+    state: State
+    pid: int | None
+    since: str
+    restarts: int
+    reason: str
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check of the verification at the start that did not pass: what it measured, and what to do about it."""
+
+    name: str
+    status: str
+    value: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorState:
+    """The supervisor and all that it keeps running. `ready_at` is None until everything was ready or tried."""
+
+    boot_id: str
+    pid: int
+    phase: Phase
+    started_at: str
+    ready_at: str | None
+    services: tuple[ServiceState, ...]
+    findings: tuple[Finding, ...]
+
+
+_STORED = TypeAdapter(SupervisorState)
+
+
+def write(folder: DataFolder, state: SupervisorState) -> None:
+    """Say how things are.
+
+    Raises:
+        OSError: it cannot be written; a full disk must not stop what is told about.
+    """
+    durable.make_folder(folder.run)
+    durable.tell(_file(folder), json.dumps(asdict(state), ensure_ascii=False, indent=2).encode("utf-8"))
+
+
+def read(folder: DataFolder) -> SupervisorState | None:
+    """What the file says, whether or not it still counts; None where there is none that can be understood."""
+    try:
+        return _STORED.validate_json(_file(folder).read_bytes(), strict=True)
+    except (OSError, ValueError):
+        return None
+
+
+def running(folder: DataFolder, locks: Locks) -> SupervisorState | None:
+    """The state of the supervisor that runs now; None while there is none."""
+    state = read(folder)
+    if state is None or state.boot_id != boot_id() or not locks.is_held(LockName.SERVICE):
+        return None
+    return state
+
+
+def _file(folder: DataFolder) -> Path:
+    return folder.run / _NAME
