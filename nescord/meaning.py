@@ -200,15 +200,13 @@ class Meaning:
             key = self.service.model_key
         except ServiceUnavailableError as error:
             return MeaningStatus("", 0, 0, 0, "none", 0, (f"vector: {error}",))
-        from nescord.index.drain import count_behind
-
         model = vectors_sql.model_id(connection, key) or 0
         pending = vectors_sql.count_pending(connection, model)
         live = [
             known for known in vectors_sql.collections(connection) if known.model == model and known.state == "live"
         ]
         degraded = (f"vector: {pending} chunks wait to be embedded (nescord ingest)",) if pending else ()
-        behind = count_behind(connection, model)
+        behind = vectors_sql.count_behind(connection, model)
         indexable = vectors_sql.count_indexable(connection, model)
         kind = "exact" if not live or self._settings.vector == "exact" else "chroma"
         return MeaningStatus(
@@ -224,13 +222,13 @@ class Meaning:
     def _drain(self, catalog: Catalog) -> tuple[DrainReport | None, tuple[str, ...]]:
         if self._settings.vector == "exact":
             return None, ()
-        from nescord.index.drain import count_behind, drain
+        from nescord.index.drain import drain
         from nescord.index.service import needs_drain, open_service
         from nescord.index.store import DamagedIndexError
 
         with catalog.read() as connection:
             model = self.model(connection) or 0
-            behind = count_behind(connection, model)
+            behind = vectors_sql.count_behind(connection, model)
             if not needs_drain(connection, self._settings, self._folder, self._locks, model, behind):
                 return None, ()
         try:

@@ -95,7 +95,7 @@ class World:
 
     def needs_drain(self) -> bool:
         with self.catalog.read() as connection:
-            behind = drain.count_behind(connection, self.model)
+            behind = sql.count_behind(connection, self.model)
             return services.needs_drain(connection, self.settings, self.folder, self.locks, self.model, behind)
 
     def collections(self) -> dict[str, sql.Collection]:

@@ -224,6 +224,23 @@ def collections(connection: apsw.Connection) -> list[Collection]:
     return [Collection(*row) for row in connection.execute(f"SELECT {_COLLECTION} FROM collection ORDER BY name")]
 
 
+def count_behind(connection: apsw.Connection, model: int) -> int:
+    """Changes of chunks that Chroma has not been told."""
+    now = epoch(connection)
+    live = {
+        found.language_group: found
+        for found in collections(connection)
+        if found.model == model and found.state == "live" and found.epoch == now
+    }
+    behind = 0
+    for group in LANGUAGE_GROUPS:
+        if group in live:
+            behind += len(log_after(connection, live[group].applied_seq, group, -1))
+        else:
+            behind += count_indexable(connection, model, group)
+    return behind
+
+
 def put_collection(connection: apsw.Connection, collection: Collection) -> None:
     """Insert a collection, or bring its row up to date."""
     connection.execute(

@@ -55,23 +55,6 @@ class RebuildReport:
     embedded: int = 0
 
 
-def count_behind(connection: apsw.Connection, model: int) -> int:
-    """Changes of chunks that Chroma has not been told. Asks SQLite alone, so that nobody imports Chroma for nothing."""
-    epoch = sql.epoch(connection)
-    live = {
-        found.language_group: found
-        for found in sql.collections(connection)
-        if found.model == model and found.state == "live" and found.epoch == epoch
-    }
-    behind = 0
-    for group in LANGUAGE_GROUPS:
-        if group in live:
-            behind += len(sql.log_after(connection, live[group].applied_seq, group, -1))
-        else:
-            behind += sql.count_indexable(connection, model, group)
-    return behind
-
-
 def drain(catalog: Catalog, service: ChromaDBService, model_key: str, *, prefix: str) -> DrainReport:
     """Bring the collections of a model up to date; those that are missing, foreign or damaged are built anew.
 

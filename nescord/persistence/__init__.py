@@ -1,7 +1,8 @@
 """Verification: is what was stored still there, whole, on a disk that keeps it, and could it be brought back?
 
-`verify` gives a report and changes nothing. It works where the knowledge base cannot even be opened: then the disk, the
-identity and the backups are looked into, and that it does not open is a finding like any other.
+`verify` gives a report and changes nothing but the record of it (record.py). It works where the knowledge base cannot
+even be opened: then the disk, the identity and the backups are looked into, and that it does not open is a finding like
+any other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from nescord.backup.manifest import OffSiteSummary
 from nescord.errors import LockTimeoutError, NescordError
 from nescord.home import DataFolder, Identity
 from nescord.locks import Locks
+from nescord.persistence.record import remember
 from nescord.persistence.report import Check, Checklist, PersistenceReport, failed, passed, warned
 from nescord.settings import Settings
 
@@ -50,7 +52,7 @@ def verify(
     look_at_volume(checklist, settings, folder, locks)
     identity = continuity.identity_of(checklist, folder)
     if off_site is None and settings.off_site is not None:
-        off_site = partial(_summary_of, settings)
+        off_site = partial(off_site_summary, settings)
     summary = _asked(checklist, off_site)
     notes: int | None = None
     try:
@@ -64,10 +66,13 @@ def verify(
     store = BackupStore(folder.backups)
     snapshots = look_at_backups(checklist, store, locks, summary, notes=notes)
     continuity.look_at_owner_of_backups(checklist, identity, store, snapshots)
-    return checklist.report()
+    report = checklist.report()
+    remember(folder, report, deep=deep)
+    return report
 
 
-def _summary_of(settings: Settings) -> OffSiteSummary:
+def off_site_summary(settings: Settings) -> OffSiteSummary:
+    """What NESCORD_OFF_SITE says it keeps, or within seconds the error that keeps it from saying."""
     from nescord.backup.off_site import OffSite, Patience
     from nescord.backup.off_site_copies import summary
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nescord.meaning import Meaning
 
 _WORDS = frozenset({"database.words", "database.word_rows", "database.word_canaries"})
+# What can be wrong with a database and is made anew from the notes.
+MENDABLE = _WORDS | {"database.embeddings"}
 _UNTOLD = frozenset({"database.behind", "index.store"})
 
 

@@ -30,7 +30,7 @@ def look_at_volume(checklist: Checklist, settings: Settings, folder: DataFolder,
     """Add the checks `volume.…`."""
     places = _places(settings, folder)
     checklist.look("volume.writable", lambda: _writable(places, locks))
-    checklist.look("volume.mount", lambda: _mount(settings, places, Mounts.read()))
+    checklist.look("volume.mount", lambda: place_on_mount(settings, folder, Mounts.read()))
     checklist.look("volume.file_system", lambda: _file_system(places, Mounts.read()))
     checklist.look("volume.space", lambda: _space(places))
     checklist.look("volume.inodes", lambda: _inodes(places))
@@ -93,7 +93,9 @@ def _try_to_write(place: Path) -> None:
                 left.unlink(missing_ok=True)
 
 
-def _mount(settings: Settings, places: Mapping[str, Path], mounts: Mounts | None) -> Outcome:
+def place_on_mount(settings: Settings, folder: DataFolder, mounts: Mounts | None) -> Outcome:
+    """Whether what is stored there is there after the next deployment: `volume.mount`."""
+    places = _places(settings, folder)
     if mounts is None:
         return passed("mounts are not known on this system")
     database = mounts.of(_existing(places.get("database", places["data folder"])))
