@@ -1,12 +1,12 @@
-"""Take a vault in: the flow around the verbs `plan`, `commit`, `pending_work` and `drain`.
+"""Take a vault in: the flow around the verbs `sync_source`, `plan`, `commit`, `pending_work` and `drain`.
 
 Why: so that a vault is followed by a schedule, and each run leaves a record of what changed and what needs a person.
-When: on a schedule or by trigger; a vault without changes costs one directory walk. Needs: a vault that this machine
-can read; without an embedding model the notes are stored all the same, and the run says what is missing. A killed,
-cancelled or timed-out run keeps every batch it has committed, and the next one does the rest: there is nothing to clean
-up but the open database and the workers, which the `with` blocks close under any exception (a cancellation arrives as
-Prefect's TerminationSignal). While vaults are paused after a restore it does nothing and says so. Of runs
-of one vault at once, one looks again for all others, which end at once.
+When: on a schedule or by trigger; a vault without changes costs one directory walk, and one question to its host if it
+is in git. Needs: a vault that this machine can read or fetch; without an embedding model the notes are stored all the
+same, and the run says what is missing. A killed, cancelled or timed-out run keeps every batch it has committed, and the
+next one does the rest: there is nothing to clean up but the open database and workers, which the `with` blocks close
+under any exception (a cancellation arrives as Prefect's TerminationSignal). While vaults are paused after a restore it
+does nothing and says so. Of runs of one vault at once, one looks again for all others, which end at once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from flows.common import (
     opened,
     progress_shown,
     retried,
+    settings_of,
 )
 from flows.notify import on_completion, on_crashed, on_failure
 from flows.runners import by_setting, embed, in_turn, is_in_this_process
@@ -44,6 +45,10 @@ CHANGES_KEY = "ingest-changes"
 FAILURES_KEY = "ingest-failures"
 PROGRESS_KEY = "ingest-progress"
 
+# A service whose notes are all captured runs this every hour, too, and nothing is wrong with that.
+_NO_VAULT = (
+    "No vault is named (NESCORD_VAULT, NESCORD_VAULT_GIT_URL): what was captured was embedded, nothing else to do."
+)
 _CHANGES = ("added", "changed", "renamed", "deleted", "revived", "unchanged")
 _COUNTS = (*_CHANGES, "withheld", "failed", "warned", "embedded", "refused", "pending", "indexed")
 # The words of `nescord ingest --json`, and how many files were opened.
@@ -51,6 +56,12 @@ _SUMMARY = ("source", *_COUNTS, "files_read", "seconds", "degraded")
 _ADDED_UP = ("added", "changed", "renamed", "deleted", "revived", "embedded", "indexed", "files_read", "seconds")
 Summary = dict[str, str | int | float | list[str]]
 T = TypeVar("T")
+
+
+@retried
+def sync(knowledge: KnowledgeManager) -> bool:
+    """Fetch what is new in the git repository that holds the vault."""
+    return knowledge.sync_source()
 
 
 @retried
@@ -86,24 +97,41 @@ def ingest(vault: str | None = None, allow_mass_delete: bool = False, data_dir: 
     """Take in what is new, changed, renamed or gone in a vault of notes.
 
     Args:
-        vault: The folder of notes, as the machine that runs this sees it. Empty: the setting NESCORD_VAULT.
+        vault: The folder of notes, as the machine that runs this sees it. Empty: that of the settings.
         allow_mass_delete: Delete also when so many notes vanished at once that a missing mount is the likelier reason.
         data_dir: The data folder of the knowledge base. Empty: the setting NESCORD_DATA_DIR and its defaults.
     """
+    settings = settings_of(data_dir)
+    has_vault = bool(vault or settings.vault or settings.vault_git_url)
     with opened(data_dir) as knowledge:
         if snapshot := knowledge.paused():
             # An hourly run that failed until somebody looks would say no more than this.
             return _nothing_done("paused", f"paused since the restore of {snapshot}: nescord ingest --resume")
         with knowledge.ingest_turns(vault or None, allow_mass_delete=allow_mass_delete) as turns:
-            reports = [_ingest(knowledge, vault or None, allow_mass_delete) for _ in turns]
+            reports = [
+                _caught_up(
+                    knowledge, _taken_in(knowledge, vault or None, allow_mass_delete) if has_vault else _nothing()
+                )
+                for _ in turns
+            ]
     if not reports:
         return _nothing_done("handed over", "a run of the same vault is under way, and will look again when it is done")
     return _in_all(reports)
 
 
-def _ingest(knowledge: KnowledgeManager, vault: str | None, allow_mass_delete: bool) -> IngestReport:
+def _nothing() -> IngestReport:
+    return IngestReport(messages=[_NO_VAULT])
+
+
+def _taken_in(knowledge: KnowledgeManager, vault: str | None, allow_mass_delete: bool) -> IngestReport:
+    if vault is None and knowledge.is_vault_remote:
+        sync(knowledge)
     found = scan(knowledge, vault)
-    report = commit(knowledge, _unsearched(found), IngestOptions(allow_mass_delete=allow_mass_delete))
+    return commit(knowledge, _unsearched(found), IngestOptions(allow_mass_delete=allow_mass_delete))
+
+
+def _caught_up(knowledge: KnowledgeManager, report: IngestReport) -> IngestReport:
+    """Vectors and index follow, also those of what was captured; and it is told."""
     _embed_pending(knowledge, report)
     drained = drain(knowledge)
     report.pending, report.indexed = drained.pending, drained.indexed

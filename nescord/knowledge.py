@@ -23,7 +23,7 @@ from nescord.catalog.database import Catalog
 from nescord.catalog.notes import IndexedChunk
 from nescord.catalog.sources import Source
 from nescord.catalog.status import Status
-from nescord.errors import NotFoundError, UsageError, VaultError
+from nescord.errors import NotFoundError, UsageError
 from nescord.home import DataFolder, note_counts
 from nescord.identifiers import uuid7
 from nescord.locks import LockName
@@ -31,7 +31,7 @@ from nescord.notes import Failure, IngestReport, Note, Scope, TrashedNote
 from nescord.opened import OpenBase
 from nescord.scoped import ScopedKnowledge
 from nescord.settings import Settings
-from nescord.sources import vault
+from nescord.sources import synced, vault
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
@@ -112,19 +112,19 @@ class KnowledgeManager(ScopedKnowledge):
         moved: bool = False,
         options: IngestOptions | None = None,
     ) -> IngestReport:
-        """Take in what is new, changed, renamed or gone in the vault at `path` (default: NESCORD_VAULT).
+        """Take in what is new, changed, renamed or gone in the vault at `path` (unset: that of the settings, fetched).
 
-        `name` registers a new vault under another name than its folder's; `moved` says that a known vault of the same
-        name lives at `path` now.
+        `name` registers a new vault under another name; `moved` says that the known one of that name lives here now.
 
         Raises:
-            VaultError: no such folder, or it cannot be told which source it is.
-            LockTimeoutError: another ingest runs (the message names it).
+            VaultError: no such folder, or no telling which source it is. LockTimeoutError: another ingest runs.
         """
         from nescord import ingest
 
+        options = options or ingest.IngestOptions()
+        if path is None and self.is_vault_remote and (options.dry_run or not self.paused()):
+            self.sync_source()
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            options = options or ingest.IngestOptions()
             found = self._plan(catalog, path, name, moved, is_kept=not options.dry_run)
             report = ingest.commit(catalog, found, self._base.drafting, options)
             if not (report.dry_run or report.interrupted):
@@ -132,8 +132,18 @@ class KnowledgeManager(ScopedKnowledge):
             self._remember_counts(catalog, report)
             return report
 
+    @property
+    def is_vault_remote(self) -> bool:
+        """Whether the settings name a vault that `sync_source` fetches."""
+        return self._base.settings.vault_git_url is not None
+
+    def sync_source(self) -> bool:
+        """Fetch what is new in the vault's git repository; whether there was anything. Raises as `sources.git.sync`."""
+        with self._base.locks.exclusive(LockName.INGEST):
+            return synced.sync(self._base.settings, self._base.folder)
+
     def plan(self, path: Path | str | None = None) -> IngestPlan:
-        """Walk a vault and compare it with what is stored: the first half of `ingest`, for a flow's first task."""
+        """Walk a vault, as last fetched, and compare it with what is stored: a part of `ingest`, for a flow's task."""
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             return self._plan(catalog, path, None, moved=False, is_kept=True)
 
@@ -164,8 +174,7 @@ class KnowledgeManager(ScopedKnowledge):
         There is no turn when a run that is under way will look again. A vault whose vanished notes may go is another
         wish than one whose may not, and waits for it.
         """
-        wanted = path or self._base.settings.vault or ""
-        what = f"{Path(wanted).expanduser().resolve()}\n{allow_mass_delete}"
+        what = f"{synced.wanted(self._base.settings, path)}\n{allow_mass_delete}"
         with closing(again.turns(self.folder.run, what)) as turns:
             yield turns
 
@@ -379,10 +388,7 @@ class KnowledgeManager(ScopedKnowledge):
 
         if is_kept:
             registry.refuse_while_paused(catalog)
-        wanted = path or self._base.settings.vault
-        if wanted is None:
-            raise VaultError("no vault named: nescord ingest VAULT, or set NESCORD_VAULT")
-        root = vault.real_root(Path(wanted).expanduser())
+        root, name, moved = synced.find(self._base, catalog, path, name, moved=moved)
         drafting, settings = self._base.drafting, self._base.settings
         source = registry.source_at(catalog, settings, drafting.shape, root, name, moved=moved, is_kept=is_kept)
         return ingest.plan(catalog, source, root, drafting)

@@ -7,7 +7,7 @@ shell happens to export. What is out of range, or would lose data, is refused he
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -40,6 +40,15 @@ _HTTPS = re.compile(r"https://[^/?#@\s]+/?")
 # What stays on this machine; anywhere else plain HTTP would send notes in the clear.
 _HTTP_TO_HERE = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?")
 _WEBHOOK = re.compile(rf"(https://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')})/[^\s]*")
+_GIT_URL = re.compile(
+    rf"https://[^/?#@\s]+/[^?#\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')}/[^?#\s]+|"
+    r"ssh://([\w.][\w.-]*@)?(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/[^?#\s]+|"
+    r"[\w.][\w.-]*@\w[\w.-]*:[^-:\s][^\s]*|(file://)?/[^/\x00-\x1f][^\x00-\x1f]*"
+)
+# What git itself takes for the name of a branch, see git check-ref-format.
+_GIT_BRANCH = re.compile(
+    r"(?!-)(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)))[^\x00-\x20\x7f~^:?*\[\\./][^\x00-\x20\x7f~^:?*\[\\]*(?<![./])"
+)
 _SHORTEST_TOKEN = 16
 _AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 _API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
@@ -210,6 +219,62 @@ class Settings(BaseSettings):
     def _is_not_to_be_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and len(secret.get_secret_value()) < _SHORTEST_TOKEN:
             raise ValueError(f"must be at least {_SHORTEST_TOKEN} characters: whoever knows it sees what is stored")
+        return secret
+
+    @field_validator("vault_git_url")
+    @classmethod
+    def _is_a_repository(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is None:
+            return None
+        if re.match(r"https?://[^/]*@|ssh://[^/]*:[^/]*@", url):
+            raise ValueError("must not hold a user or a password: put the token into NESCORD_VAULT_GIT_TOKEN")
+        if not _GIT_URL.fullmatch(url):
+            raise ValueError(
+                "must be https://HOST/PATH.git, ssh://git@HOST/PATH.git, git@HOST:PATH.git or the absolute path of a "
+                "repository (http:// only on this machine)"
+            )
+        if info.data.get("vault") is not None:
+            raise ValueError("cannot be used together with NESCORD_VAULT, which names a folder: unset one of them")
+        return url
+
+    @field_validator("vault_git_branch")
+    @classmethod
+    def _is_a_branch(cls, branch: str | None) -> str | None:
+        if branch is not None and not _GIT_BRANCH.fullmatch(branch):
+            raise ValueError("must be the name of a branch, such as main")
+        return branch
+
+    @field_validator("vault_git_folder")
+    @classmethod
+    def _is_within_the_repository(cls, folder: str | None) -> str | None:
+        if folder is None:
+            return None
+        path = PurePosixPath(folder)
+        if path.is_absolute() or not folder.isprintable() or {"..", ".git"} & set(path.parts):
+            raise ValueError('must be a folder in the repository, such as notes or my/notes, without ".."')
+        return None if path == PurePosixPath() else str(path)
+
+    @field_validator("vault_git_token")
+    @classmethod
+    def _is_a_token_for_http(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if secret is None:
+            return None
+        if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+            raise ValueError("must be one word, a token or USER:TOKEN")
+        if not (info.data.get("vault_git_url") or "https://").startswith(("https://", "http://")):
+            raise ValueError("is for https:// URLs: for ssh use NESCORD_VAULT_GIT_KEY")
+        return secret
+
+    @field_validator("vault_git_key")
+    @classmethod
+    def _is_a_private_key(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if secret is None:
+            return None
+        key = secret.get_secret_value()
+        if not re.match(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|[/~]", key):
+            raise ValueError("must be the text of a private key, with its BEGIN and END lines, or the path of its file")
+        if (info.data.get("vault_git_url") or "").startswith(("http", "file://", "/")):
+            raise ValueError("is for ssh URLs: for https:// use NESCORD_VAULT_GIT_TOKEN")
         return secret
 
     @field_validator("vault_space")

@@ -146,7 +146,9 @@ def test_a_vault_may_move_or_share_its_name(own: Path, tmp_path: Path) -> None:
 def test_ingest_reads_the_vault_that_is_set_and_asks_for_one_otherwise(own: Path) -> None:
     assert in_process("ingest", "--json", env={"NESCORD_VAULT": str(own)}).document["added"] == 4
     missing = in_process("ingest")
-    assert (missing.code, missing.err) == (2, "nescord: no vault named: nescord ingest VAULT, or set NESCORD_VAULT\n")
+    assert missing.code == 2
+    wanted = "set NESCORD_VAULT or NESCORD_VAULT_GIT_URL"
+    assert missing.err == f"nescord: no vault named: nescord ingest VAULT, or {wanted}\n"
 
 
 def test_ingest_waits_no_longer_than_it_may_for_another_one(base: Path) -> None:

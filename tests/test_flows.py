@@ -27,6 +27,7 @@ from flow_world import (
     tasks_of,
     wait_for,
 )
+from vaults import open_base
 
 from flows.server import PrefectServer, prefect_server
 from nescord import KnowledgeManager, Settings
@@ -86,6 +87,18 @@ def test_a_run_embeds_and_drains_and_the_next_one_needs_neither_model_nor_chroma
     described = artifacts_of(server, one)["ingest-changes"]["description"]
     assert f"{first['embedded']} texts embedded, 0 refused, 0 chunks pending, {first['indexed']} indexed" in described
     assert "Degraded" not in described
+
+
+def test_a_run_without_any_vault_gives_what_was_captured_its_vectors(server: PrefectServer, tmp_path: Path) -> None:
+    with open_base(tmp_path / "kb") as knowledge:
+        knowledge.capture("A note that no vault holds.")
+    settings = {"NESCORD_EMBEDDING_PROVIDER": "local"}
+    outcome = ingest_once(server, {"data_dir": str(tmp_path / "kb")}, settings=settings)
+    assert outcome.code == 0, outcome.errors
+    (summary,) = outcome.summaries
+    assert (summary["embedded"], summary["indexed"], summary["added"]) == (1, 1, 0)
+    (run,) = runs_of(server, tmp_path / "kb")
+    assert "No vault is named" in artifacts_of(server, run)["ingest-changes"]["description"]
 
 
 def test_a_run_without_a_model_stores_the_notes_and_says_what_is_missing(server: PrefectServer, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def _look_into_folder(settings: Settings, found: _Diagnosis) -> None:
         "locks": str(folder.run),
         "chroma": str(folder.chroma),
         "backups": str(folder.backups),
-        "vault": str(settings.vault or "-"),
+        "vault": str(settings.vault or settings.vault_git_url or "-"),
     }
     _look_at_disk(folder, found)
     if not has_begun:

@@ -16,7 +16,7 @@ import typer
 
 from nescord.cli.call import Call, DataDir, Json, ask
 from nescord.cli.output import Part, Screen, emit, fail, say
-from nescord.errors import UsageError, VaultError
+from nescord.errors import NescordError, UsageError, VaultError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -35,7 +35,9 @@ _STYLES = {"added": "green", "changed": "yellow", "renamed": "cyan", "deleted": 
 
 def ingest(
     context: typer.Context,
-    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="The vault (unset: NESCORD_VAULT).")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help="The vault (unset: that of the settings).")
+    ] = None,
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Keep a new vault under this name.")] = None,
     moved: Annotated[
         bool, typer.Option("--same", help="It is the known vault of that name, in another folder now.")
@@ -67,6 +69,8 @@ def ingest(
         try:
             knowledge = stack.enter_context(call.open_or_begin(warn=True))
             watch = stack.enter_context(Watch(with_bar=sys.stderr.isatty() and not call.as_json))
+            if path is None and knowledge.is_vault_remote and sys.stderr.isatty():
+                say("fetching what is new in the vault's git repository")
             options = IngestOptions(
                 allow_mass_delete=allow_mass_delete,
                 dry_run=dry_run,
@@ -106,6 +110,10 @@ def _resume(call: Call, yes: bool) -> None:
         if not snapshot:
             raise UsageError("nothing is paused: nescord ingest takes in vaults as ever")
         would = []
+        try:
+            knowledge.sync_source()
+        except NescordError as error:  # then it is shown as last fetched
+            say(f"note: {error}")
         for source in knowledge.sources():
             if source.kind == "capture":
                 continue

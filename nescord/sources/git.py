@@ -1,0 +1,145 @@
+"""A vault that lives in a git repository: pulled into a mirror of our own before each ingest, never pushed.
+
+The mirror is a shallow copy below `sources/git/` of the data folder, in one folder for each branch of each repository.
+It holds nothing that is not in the repository, so whatever is wrong with it, it is made anew beside itself and swapped.
+Whoever calls holds ingest.lock: nobody reads the files while they change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from nescord import durable
+from nescord.errors import DiskError, VaultError
+from nescord.home import boot_id
+from nescord.sources.git_cli import GitCommand
+from nescord.sources.git_remote import Access, DamagedMirrorError, Remote, Transport, access, unexplained
+
+# Which commit the files were made of last, and in which boot of the machine.
+_STATE = Path(".git", "nescord.json")
+_NAMED_BRANCHES = 10
+
+
+def sync(remote: Remote, mirrors: Path) -> bool:
+    """Make the mirror what the repository is now; whether it was another commit before.
+
+    If nothing was pushed, that is one question to the host, and no file is touched.
+
+    Raises:
+        ServiceUnavailableError: the host is away; the mirror is as it was. VaultError: access is refused, or there is
+            no such repository or branch. DiskError: the disk is full.
+    """
+    try:
+        durable.make_folder(mirrors)
+        _sweep(mirrors)
+        git = _transport()
+        with access(remote, mirrors) as way:
+            ref, commit = _wanted(remote, git.refs(way))
+            mirror = mirrors / remote.mirror_name
+            before = _state_of(mirror)
+            if (mirror / ".git").is_dir():
+                with suppress(DamagedMirrorError):
+                    return _update(git, way, mirror, ref, commit, before)
+            _replace(git, way, mirror, ref, commit)
+            return before.get("commit") != commit
+    except OSError as error:
+        raise DiskError(f"the copy of the vault in {mirrors} cannot be written: {error.strerror}") from error
+
+
+def notes_in(remote: Remote, mirrors: Path) -> Path:
+    """The folder of the mirror that holds the notes, as a real path.
+
+    Raises:
+        VaultError: nothing was fetched yet, or the repository has no such folder.
+    """
+    mirror = Path(os.path.realpath(mirrors / remote.mirror_name))
+    root = Path(os.path.realpath(mirror / remote.folder))
+    if not mirror.is_dir():
+        raise VaultError(f"the vault {remote.url} was not fetched yet: nescord ingest does it")
+    if not root.is_relative_to(mirror) or not root.is_dir():
+        raise VaultError(
+            f'there is no folder "{remote.folder}" in {remote.url}: mend NESCORD_VAULT_GIT_FOLDER; the notes stay (if '
+            f'they are meant to go: nescord source remove "{remote.name}")'
+        )
+    return root
+
+
+def _transport() -> Transport:
+    command = GitCommand.find()
+    if command:
+        return command
+    from nescord.sources.git_dulwich import Dulwich
+
+    return Dulwich()
+
+
+def _wanted(remote: Remote, refs: dict[str, str]) -> tuple[str, str]:
+    """The ref to follow and its commit."""
+    branches = sorted(name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/"))
+    if not branches:
+        raise VaultError(f"the repository {remote.url} is empty: push the notes, then ingest again; the notes stay")
+    ref = "HEAD" if remote.branch is None else f"refs/heads/{remote.branch}"
+    if ref in refs:
+        return ref, refs[ref]
+    what = "default branch" if remote.branch is None else f'branch "{remote.branch}"'
+    named = ", ".join(branches[:_NAMED_BRANCHES]) + (", …" if len(branches) > _NAMED_BRANCHES else "")
+    raise VaultError(
+        f"{remote.url} has no {what} (any more): set NESCORD_VAULT_GIT_BRANCH to one of {named}; the notes stay"
+    )
+
+
+def _update(git: Transport, way: Access, mirror: Path, ref: str, commit: str, before: dict[str, str]) -> bool:
+    # What was written before the machine went down may not have reached the disk: then every file is compared.
+    is_trusted = before.get("boot") == boot_id()
+    if before.get("commit") == commit and is_trusted:
+        git.check_out(mirror, commit, is_trusted=True)
+        return False
+    if before.get("commit") != commit:
+        commit = git.fetch(way, mirror, ref, commit)
+    git.check_out(mirror, commit, is_trusted=is_trusted)
+    _remember(mirror, commit)
+    return before.get("commit") != commit
+
+
+def _replace(git: Transport, way: Access, mirror: Path, ref: str, commit: str) -> None:
+    """Make the mirror anew beside what is there, then swap. A kill at any moment leaves the old one, or none."""
+    beside = mirror.with_name(f".{mirror.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        durable.make_folder(beside)
+        commit = git.fetch(way, beside, ref, commit)
+        git.check_out(beside, commit, is_trusted=False)
+        _remember(beside, commit)
+        if mirror.exists():
+            durable.rename(mirror, mirror.with_name(f"{beside.name}.old.tmp"))
+        durable.rename(beside, mirror)
+    except DamagedMirrorError as error:
+        raise unexplained(way.remote, str(error)) from error
+    finally:
+        _sweep(mirror.parent)
+
+
+def _state_of(mirror: Path) -> dict[str, str]:
+    try:
+        state = json.loads((mirror / _STATE).read_bytes())
+        return {"commit": str(state["commit"]), "boot": str(state["boot"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _remember(mirror: Path, commit: str) -> None:
+    durable.write_file(mirror / _STATE, json.dumps({"commit": commit, "boot": boot_id()}).encode())
+
+
+def _sweep(mirrors: Path) -> None:
+    """Remove what a killed sync has left beside the mirrors: half a copy, a replaced one, the file of a key."""
+    for each in mirrors.iterdir():
+        if durable.is_temporary(each):
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)
