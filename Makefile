@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo flows test soak lint types bench lock clean
+.PHONY: help setup demo flows test soak lint types bench lock image-test clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(STAMP)  ## create .venv and install the locked packages (PYTHON=python3.12 chooses the interpreter)
 
@@ -41,8 +41,11 @@ types: $(STAMP)  ## mypy, strict
 bench: $(STAMP)  ## speed beside yardsticks, in CPU seconds of one run
 	@$(BIN)/python -m benchmarks.run
 
-lock: $(STAMP)  ## resolve the dependencies anew into both lock files
+lock: $(STAMP)  ## resolve the dependencies anew into the lock files
 	@sh scripts/lock.sh "$(BIN)/uv"
+
+image-test: $(STAMP)  ## build the container image, run it twice on one volume, measure (Docker, or root and podman)
+	@$(BIN)/python scripts/image_test.py
 
 clean:  ## remove the environment, caches and the data of demo and flows (never data/state)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo data/tour

@@ -32,8 +32,8 @@ def of_server(home: Path, port: int, auth: str, *, with_ui: bool) -> dict[str, s
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_UI_ENABLED": str(with_ui).lower(),
-        # Not among the installed packages, which may belong to somebody else.
-        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+        # Not among the installed packages, which may belong to somebody else; an image has a place off its volume.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": os.environ.get("PREFECT_UI_STATIC_DIRECTORY") or str(home / "ui"),
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(_RETENTION_SECONDS),
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{_RETENTION_SECONDS}S",
