@@ -27,7 +27,7 @@ _DATABASE = "nescordbot.db"
 # In run/: the boot that was counted last.
 _BOOT = "boot"
 # Whatever is first in a path below the data folder and taken: the database must not hide among these.
-_TAKEN = frozenset({_IDENTITY, "chroma", "backups", "run", "marts", "reports", "prefect", ".restore"})
+_TAKEN = frozenset({_IDENTITY, "chroma", "backups", "run", "marts", "reports", "prefect", "sources", ".restore"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ class DataFolder:
     @property
     def prefect(self) -> Path:
         return self.path / "prefect"
+
+    @property
+    def git_mirrors(self) -> Path:
+        """Copies of the repositories that vaults are in."""
+        return self.path / "sources" / "git"
 
     @property
     def restore_dir(self) -> Path:
@@ -216,6 +221,24 @@ def warnings_for(settings: Settings, folder: DataFolder) -> list[str]:
     return warnings
 
 
+def strangers_in(folder: DataFolder) -> list[str]:
+    """What lies in a folder without a knowledge base, is none of ours, and so tells that it is somebody else's.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    if folder._has_identity() or folder.database.exists():
+        return []
+    ours = {*_TAKEN, "lost+found", folder.database.relative_to(folder.path).parts[0]}
+    try:
+        names = sorted(path.name for path in folder.path.iterdir())
+    except (FileNotFoundError, PermissionError):
+        return []
+    except OSError as error:
+        raise UsageError(f"the data folder {folder.path} cannot be read: {error.strerror}") from error
+    return [name for name in names if name not in ours and not durable.is_temporary(Path(name))]
+
+
 def read_identity(folder: DataFolder) -> Identity:
     path = folder.identity_file
     try:
@@ -325,7 +348,7 @@ def drop_privileges(data_dir: Path) -> None:
             f"({error.strerror}): run as that user"
         ) from error
     # Libraries keep caches below HOME, and root's is closed to us now.
-    os.environ["HOME"] = str(home if home.is_dir() else data_dir)
+    os.environ["HOME"] = str(home if os.access(home, os.X_OK) else data_dir)
 
 
 def _database_inside(path: Path, settings: Settings) -> Path:
@@ -339,7 +362,7 @@ def _database_inside(path: Path, settings: Settings) -> Path:
     written = parse_sqlite_url(settings.database_url)
     database = Path(written).resolve()
     if not database.is_relative_to(path):
-        mend = _mend_for_outside(written, database, path)
+        mend = _mend_for_outside(written, database, path, settings.railway_volume_mount_path)
         raise SettingsError(f"DATABASE_URL names {database}, which is outside the data folder {path}: {mend}")
     inside = database.relative_to(path).parts
     if not inside or inside[0] in _TAKEN or database.is_dir():
@@ -349,14 +372,16 @@ def _database_inside(path: Path, settings: Settings) -> Path:
     return database
 
 
-def _mend_for_outside(written: str, database: Path, path: Path) -> str:
+def _mend_for_outside(written: str, database: Path, path: Path, volume: Path | None) -> str:
     meant = Path("/", written)
     # sqlite:///app/data/x.db in a container with workdir /app is /app/app/data/x.db: off the volume, gone with the
     # next deployment, and nothing says so.
     if not written.startswith("/") and len(meant.parts) > 2 and Path(*meant.parts[:2]).is_dir():
-        mend = f"three slashes begin a relative path; use sqlite:///{meant}"
-        return mend if meant.is_relative_to(path) else f"{mend} together with NESCORD_DATA_DIR={meant.parent}"
-    return f"use sqlite:///{path / database.name}, or set NESCORD_DATA_DIR={database.parent}"
+        kept = path / meant.name if meant.parent == volume else meant  # a volume's root is not for us alone
+        mend = f"three slashes begin a relative path; use sqlite:///{kept}"
+        return mend if kept.is_relative_to(path) else f"{mend} together with NESCORD_DATA_DIR={kept.parent}"
+    mend = f"use sqlite:///{path / database.name}"
+    return mend if database.parent == volume else f"{mend}, or set NESCORD_DATA_DIR={database.parent}"
 
 
 def _has_snapshot(folder: DataFolder) -> bool:

@@ -87,6 +87,10 @@ class Locks:
         """Whether some process, this one included, holds `name` alone right now."""
         return _is_held(self._state.run / f"{name.value}.lock")
 
+    def holder(self, name: LockName) -> str:
+        """Who holds `name`, in words, as far as it can be known."""
+        return _holders(self._state.run / f"{name.value}.lock")
+
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Which services a knowledge base has: the Chroma server, the Prefect server and the served flows.
+"""Which services a knowledge base has: the status page, the Chroma server, the Prefect server and the served flows.
 
 What each runs, how it is known to be ready, and what is written down for whoever works beside them. Where CHROMA_URL or
 PREFECT_API_URL names a server, that one is used as it is and none is started.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import errno
 import http.client
 import json
 import os
@@ -20,6 +22,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from nescord import durable, prefect_env, services_file
+from nescord.errors import UsageError
 from nescord.home import DataFolder, boot_id
 from nescord.services_file import RunningServices
 from nescord.settings import Settings
@@ -30,9 +33,12 @@ _CHROMA_READY = 1000.0
 # 12 s on a quiet machine, 70 s were seen on a busy one.
 _PREFECT_READY = 180.0
 _SERVE_READY = 180.0
+_HTTP_READY = 60.0
 # Together with what SIGKILL takes, less than the 40 s after which a container is killed as a whole.
-_CHROMA_GRACE, _PREFECT_GRACE, _SERVE_GRACE = 8.0, 10.0, 15.0
+_CHROMA_GRACE, _PREFECT_GRACE, _SERVE_GRACE, _HTTP_GRACE = 8.0, 10.0, 15.0, 3.0
 _PROBE_TIMEOUT = 5.0
+# While the page is not there its socket accepts and nobody answers, and meanwhile its death is not noticed.
+_PAGE_TIMEOUT = 1.0
 _PAGE = 200
 _DEPLOYMENT = "nescord"
 
@@ -41,22 +47,37 @@ class Services:
     """The services of one data folder, and what is known about them while they run."""
 
     def __init__(
-        self, settings: Settings, folder: DataFolder, *, port: int = 0, with_ui: bool = True, serve: str = "flows.serve"
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        *,
+        port: int = 0,
+        with_ui: bool = True,
+        serve: str = "flows.serve",
+        listener: socket.socket | None = None,
+        web: str = "nescord.web",
     ) -> None:
-        """`port` is where the Prefect server should be (0: anywhere), `serve` the module that serves the flows."""
+        """`port` is where the Prefect server should be (0: anywhere), `serve` the module that serves the flows, `web`
+        the one that answers on the socket `listener`; without that there is no status page."""
         self._settings = settings
         self._folder = folder
+        self._listener = listener
+        self._web_module = web
         self._port = port
         self._with_ui = with_ui
         self._serve_module = serve
         before = services_file.read(folder)
         self._auth = (before and before.prefect_auth) or f"nescord:{secrets.token_urlsafe(24)}"
         self._known = RunningServices(boot_id(), prefect_auth=self._auth)
+        self._is_published = False
         self._publish(self._known)
 
     def all(self) -> list[Service]:
         """In the order in which they are started."""
         found = []
+        if self._listener is not None:
+            # First, so that it can say that the others are not ready.
+            found.append(Service("http", self._http, _HTTP_READY, _HTTP_GRACE, required=True))
         if self.has_chroma:
             found.append(Service("chroma", self._chroma, _CHROMA_READY, _CHROMA_GRACE))
         if self._settings.prefect_api_url is None:
@@ -74,6 +95,34 @@ class Services:
     def running(self) -> RunningServices:
         """Where they answer now."""
         return self._known
+
+    @property
+    def auth(self) -> str:
+        """The user:password of our own Prefect server."""
+        return self._auth
+
+    def publish_again(self) -> None:
+        """Try again to say where they answer, if the disk was full."""
+        if not self._is_published:
+            self._publish(self._known)
+
+    def _http(self) -> Child:
+        assert self._listener is not None
+        port: int = self._listener.getsockname()[1]
+        url = f"http://{prefect_env.HOST}:{port}"
+
+        def tell(is_ready: bool) -> None:
+            self._publish(replace(self._known, http_url=url if is_ready else None))
+
+        # Whoever asks between two lives of it waits, and is not turned away: the socket is ours.
+        fd = self._listener.fileno()
+        return Child(
+            _python("nescord.parent", f"{_HTTP_GRACE:g}", self._web_module, str(fd)),
+            {**os.environ, "NESCORD_DATA_DIR": str(self._folder.path), "MALLOC_ARENA_MAX": "2"},
+            is_ready=_responds(port, "/healthz"),
+            pass_fds=(fd,),
+            tell=tell,
+        )
 
     def _chroma(self) -> Child:
         from nescord.index.server import HOST
@@ -132,7 +181,34 @@ class Services:
 
     def _publish(self, known: RunningServices) -> None:
         self._known = known
-        services_file.write(self._folder, known)
+        try:
+            services_file.write(self._folder, known)
+        except OSError:  # a full disk: the commands beside it go without these services, and they themselves go on
+            self._is_published = False
+        else:
+            self._is_published = True
+
+
+def listen_everywhere(port: int) -> socket.socket:
+    """A socket that listens at that port on all addresses, of IPv6 as well where there is that (0: any port).
+
+    Raises:
+        UsageError: the port is taken, or reserved for root.
+    """
+    places: list[tuple[str, socket.AddressFamily, bool]] = [("0.0.0.0", socket.AF_INET, False)]
+    if socket.has_dualstack_ipv6():
+        places.insert(0, ("::", socket.AF_INET6, True))
+    for address, family, is_dual in places:
+        try:
+            return socket.create_server((address, port), family=family, dualstack_ipv6=is_dual)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES) and is_dual:
+                continue  # the kernel knows IPv6, and this machine has none
+            reason = os.strerror(error.errno or 0)  # the text of the exception has the address as a tuple
+            raise UsageError(
+                f"PORT is {port}, where nothing can listen ({reason}): stop what has it, or set PORT to another"
+            ) from error
+    raise AssertionError
 
 
 def _python(module: str, *arguments: str) -> list[str]:
@@ -157,6 +233,22 @@ def _authorization(auth: str, key: str) -> Mapping[str, str]:
 def _answers(url: str) -> Callable[[], Awaitable[bool]]:
     """Whether a GET there is answered well."""
     return lambda: asyncio.to_thread(lambda: _asked(urllib.request.Request(url)) is not None)
+
+
+def _responds(port: int, path: str) -> Callable[[], Awaitable[bool]]:
+    """Whether a GET there is answered at all, be it by a refusal."""
+
+    def look() -> bool:
+        connection = http.client.HTTPConnection(prefect_env.HOST, port, timeout=_PAGE_TIMEOUT)
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", path)
+                connection.getresponse()
+            except (OSError, http.client.HTTPException):
+                return False
+        return True
+
+    return lambda: asyncio.to_thread(look)
 
 
 def _polls(api_url: str, headers: Mapping[str, str], since: datetime) -> Callable[[], Awaitable[bool]]:

@@ -25,12 +25,13 @@ class RunningServices:
     chroma_url: str | None = None
     prefect_api_url: str | None = None
     prefect_auth: str | None = None
+    http_url: str | None = None
 
 
 def write(folder: DataFolder, services: RunningServices) -> None:
     """Say what is ready. The file is readable by its owner only: it holds a password."""
     durable.make_folder(folder.run)
-    durable.write_file(_file(folder), json.dumps(asdict(services), indent=2).encode("utf-8"))
+    durable.tell(_file(folder), json.dumps(asdict(services), indent=2).encode("utf-8"))
 
 
 def remove(folder: DataFolder) -> None:
@@ -42,7 +43,7 @@ def read(folder: DataFolder) -> RunningServices | None:
     """What the file says, whether or not it still counts; None where there is none that can be understood."""
     try:
         stored = json.loads(_file(folder).read_bytes())
-        return RunningServices(**{name: _text(stored[name]) for name in RunningServices.__dataclass_fields__})
+        return RunningServices(**{name: _text(stored.get(name)) for name in RunningServices.__dataclass_fields__})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,19 +1,15 @@
 """`nescord services`: one process that runs the services of a data folder until it is told to stop.
 
 It holds service.lock for its life, finishes what a killed restore or an older version has left, and then only watches:
-the supervisor keeps the processes alive, `_Follower` the content of the Chroma server right.
+the supervisor keeps the processes alive, and tending.py what they hold right.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -21,19 +17,17 @@ from typing import TypeVar
 from nescord.errors import ServiceUnavailableError
 from nescord.flow_parameters import parse
 from nescord.home import DataFolder
-from nescord.index.seal import Folder
 from nescord.locks import LockName, Locks
-from nescord.logs import Log
+from nescord.logs import Redact, Sink
 from nescord.prefect_api import PrefectApi, Run, Server
+from nescord.service_state import Finding
 from nescord.services import Services
 from nescord.settings import Settings
 from nescord.supervise import PATIENT, Policy, Say, Supervisor
+from nescord.tending import Beside, Board, Follower, Mender
 
 STOPPED = 130
 _LOCK_PATIENCE = 5.0
-_FOLLOW_PAUSE = 1.0
-_RESTART_PAUSE = 10.0
-_FIRST_RETRY, _LONGEST_RETRY = 10.0, 3600.0
 _RUN_PAUSE = 1.0
 _OUTAGE = 120.0
 
@@ -70,13 +64,43 @@ def serve(
     with locks.exclusive(LockName.SERVICE, timeout=_LOCK_PATIENCE):
         _recover(settings)
         services = Services(settings, folder, port=port, with_ui=with_ui, serve=module)
-        supervisor = Supervisor(services.all(), folder.run / "logs", say, policy)
-        follower = _Follower(supervisor, folder, say) if services.has_chroma else None
-        work = None if once is None else lambda: _run_once(once, supervisor, services, settings)
-        code = asyncio.run(supervisor.run(work, beside=follower.follow if follower else None))
+        work = None if once is None else partial(_run_once, once, settings)
+        code = keep_running(services, folder, say, policy=policy, work=work)
         if code is None:
             return STOPPED if once else 0
         return code
+
+
+def keep_running(
+    services: Services,
+    folder: DataFolder,
+    say: Say,
+    *,
+    policy: Policy = PATIENT,
+    work: Callable[[Supervisor, Services], Awaitable[int]] | None = None,
+    findings: Sequence[Finding] | None = None,
+    redact: Redact = str,
+    sink: Sink | None = None,
+) -> int | None:
+    """Run the services until told to stop: None; or until a required one stays away, or `work` is done: its exit code.
+
+    `findings` is what a verification at the start found, and is mended meanwhile. The caller holds service.lock.
+    """
+    board = Board(folder, findings or ())
+    supervisor = Supervisor(services.all(), folder.run / "logs", say, policy, sink=sink, redact=redact, tell=board.tell)
+    board.show(supervisor)
+    processes = Beside(folder, redact, sink)
+
+    async def tend() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(board.keep_right(services))
+            if findings is not None:
+                tasks.create_task(Mender(board, folder, say, processes, has_index=services.has_chroma).mend())
+            if services.has_chroma:
+                tasks.create_task(Follower(supervisor, folder, say, processes).follow())
+
+    done = None if work is None else partial(work, supervisor, services)
+    return asyncio.run(supervisor.run(done, beside=tend))
 
 
 def _recover(settings: Settings) -> None:
@@ -86,58 +110,7 @@ def _recover(settings: Settings) -> None:
     KnowledgeManager.open_existing(settings).close()
 
 
-class _Follower:
-    """Keeps what the Chroma server holds right, by what its users leave word of (index/seal.py)."""
-
-    def __init__(self, supervisor: Supervisor, folder: DataFolder, say: Say) -> None:
-        self._supervisor = supervisor
-        self._say = say
-        self._folder = folder
-        self._place = Folder(folder.chroma, folder.run)
-        self._retry = _FIRST_RETRY
-
-    async def follow(self) -> None:
-        """For ever."""
-        due = restarted = 0.0
-        while True:
-            await asyncio.sleep(_FOLLOW_PAUSE)
-            now = time.monotonic()
-            if not self._supervisor.is_ready("chroma"):
-                continue
-            if (reason := self._place.suspicion()) and now > restarted:
-                self._say(f"chroma: its folder is damaged and is begun anew: {reason}")
-                self._supervisor.restart("chroma")
-                restarted, due = now + _RESTART_PAUSE, 0.0
-            elif self._place.doubt() and now > due and not reason:
-                await self._catch_up()
-                is_right = not self._place.doubt()
-                self._retry = _FIRST_RETRY if is_right else min(2 * self._retry, _LONGEST_RETRY)
-                due = time.monotonic() + self._retry
-
-    async def _catch_up(self) -> None:
-        """Compare the server with SQLite, in a process of its own."""
-        with Log(self._folder.run / "logs" / "catching-up.log").opened() as output:
-            child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "nescord.catching_up"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "NESCORD_DATA_DIR": str(self._folder.path)},
-                process_group=0,
-            )
-        try:
-            code = await child.wait()
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
-        if code or self._place.doubt():
-            self._say("chroma: could not be compared with the database yet; see run/logs/catching-up.log")
-        else:
-            self._say("chroma: compared with the database")
-
-
-async def _run_once(once: Once, supervisor: Supervisor, services: Services, settings: Settings) -> int:
+async def _run_once(once: Once, settings: Settings, supervisor: Supervisor, services: Services) -> int:
     """Run a flow to its end on the services that have just begun."""
     if not supervisor.is_ready("serve"):
         raise ServiceUnavailableError("the flows are not served: see the lines above, and run/logs")

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from flow_world import processes_naming, wait_for
 
@@ -77,6 +80,38 @@ def running(data: Path, command: Sequence[str], **environment: str) -> Iterator[
             process.kill()
             process.wait()
             wait_for("the end of its children", lambda: not processes_naming(str(data)), 60)
+
+
+class _Polled(BaseHTTPRequestHandler):
+    """Says that the flows are served, as far as the supervisor asks."""
+
+    def do_POST(self) -> None:
+        body = f'[{{"last_polled": "{datetime.now(UTC).isoformat()}"}}]'.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+class _NotPolled(_Polled):
+    def do_POST(self) -> None:
+        self.send_error(404)
+
+
+@contextmanager
+def prefect_elsewhere(*, polled: bool = True) -> Iterator[str]:
+    """A PREFECT_API_URL of the test, with which `serve` becomes ready at once, or never."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Polled if polled else _NotPolled) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/api"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _words(pid: int) -> list[str]:

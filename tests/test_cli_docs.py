@@ -65,7 +65,7 @@ def test_all_commands_are_there() -> None:
             *("backup create", "backup list", "backup check", "backup drill", "backup restore", "backup prune"),
             *("backup pin", "backup unpin", "backup replicate", "backup keygen"),
             *("index status", "index rebuild"),
-            "services",
+            *("services", "up"),
             *("flows list", "flows run", "flows status", "flows logs", "flows cancel"),
         )
     )

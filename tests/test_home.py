@@ -116,11 +116,11 @@ def test_the_mend_for_three_slashes_is_a_whole_mend_on_railway_too(here: Path) -
     volume = here / "app" / "data"
     volume.mkdir(parents=True)
     three = f"sqlite://{here}/app/data/nescordbot.db"
-    with pytest.raises(SettingsError, match=f"together with NESCORD_DATA_DIR={volume}$"):
-        DataFolder.at(Settings(railway_volume_mount_path=volume, database_url=three))
-    assert DataFolder.at(
-        Settings(data_dir=volume, railway_volume_mount_path=volume, database_url=f"sqlite:///{volume}/x")
-    )
+    mended = f"sqlite:///{volume}/nescord/nescordbot.db"
+    for url in (three, f"sqlite:///{volume}/nescordbot.db"):
+        with pytest.raises(SettingsError, match=f"use {mended}$"):
+            DataFolder.at(Settings(railway_volume_mount_path=volume, database_url=url))
+    assert DataFolder.at(Settings(railway_volume_mount_path=volume, database_url=mended))
 
 
 @pytest.mark.parametrize("url", ["sqlite:///elsewhere.db", "sqlite:////var/elsewhere.db", "sqlite:///kb/../x.db"])

@@ -7,16 +7,13 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 from flow_world import processes_naming, wait_for
 from index_world import World
-from services_world import Running, running
+from services_world import Running, prefect_elsewhere, running
 
 from nescord import KnowledgeManager, services_file
 from nescord.catalog import vectors as sql
@@ -59,28 +56,10 @@ def data(made: Path, tmp_path: Path) -> Path:
     return copy
 
 
-class _Prefect(BaseHTTPRequestHandler):
-    """Says that the flows are served, as far as the supervisor asks."""
-
-    def do_POST(self) -> None:
-        body = f'[{{"last_polled": "{datetime.now(UTC).isoformat()}"}}]'.encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture(scope="module")
 def prefect() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Prefect) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/api"
-        server.shutdown()
-        thread.join()
+    with prefect_elsewhere() as url:
+        yield url
 
 
 @contextmanager

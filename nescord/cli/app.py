@@ -20,6 +20,7 @@ from nescord.cli import (
     off_site,
     services,
     telling,
+    up,
     verifying,
 )
 from nescord.cli.call import DataDir, Json
@@ -91,6 +92,7 @@ def _tree() -> typer.Typer:
     backup.command("keygen")(off_site.backup_keygen)
     app.add_typer(backup, name="backup")
     app.command("services")(services.services)
+    app.command("up")(up.up)
     flow = typer.Typer(help="What runs in the background: list, run, watch, stop.", rich_markup_mode=None)
     flow.command("list")(flows.list_)
     flow.command("run")(flows.run)
