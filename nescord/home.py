@@ -19,7 +19,8 @@ from uuid import UUID, uuid4
 from nescord import durable
 from nescord.errors import NescordError, NoKnowledgeBaseError, SettingsError, UsageError
 from nescord.locks import LockName, Locks, alone_in
-from nescord.settings import Settings, parse_sqlite_url
+from nescord.setting_rules import parse_sqlite_url
+from nescord.settings import Settings
 
 _STATE = Path("data", "state")
 _IDENTITY = "identity.json"

@@ -17,7 +17,7 @@ from nescord.notes import Note, NoteKind, Scope, SearchHits
 from nescord.opened import OpenBase
 from nescord.query import parse_query
 from nescord.search import keyword_search, marker_of
-from nescord.settings import is_space
+from nescord.setting_rules import is_space
 from nescord.sources.vault import Content
 from nescord.times import utc_text
 

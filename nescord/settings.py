@@ -7,27 +7,32 @@ shell happens to export. What is out of range, or would lose data, is refused he
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
-from urllib.parse import unquote
-from zoneinfo import ZoneInfo
+from typing import Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from nescord import setting_rules
 from nescord.errors import SettingsError
+from nescord.setting_rules import (
+    ApiUrl,
+    Branch,
+    CollectionName,
+    Endpoint,
+    Folder,
+    FolderInRepository,
+    OffSiteTarget,
+    PublicKeys,
+    ServerUrl,
+    Space,
+    SqliteUrl,
+    TaskRunner,
+    TimeZone,
+)
 
-# The start of SQLAlchemy's own URL pattern. Like there, the path ends at "?", "#" is a plain character, and nothing is
-# percent-decoded (SQLAlchemy decodes only the user and the password).
-_URL = re.compile(r"(?P<driver>[\w+]+)://(?P<server>[^/?]*)(?:/(?P<database>[^?]*))?(?P<query>\?.*)?")
-_SQLITE_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"})
-_SERVER_URL = re.compile(r"https?://[^/?#@\s]+/?")
-_SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
-# Chroma's rule for the name of a collection.
-_COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _LONGEST_SHOWN_VALUE = 200
 _MAY_HOLD_A_PASSWORD = frozenset(
     {
@@ -35,34 +40,6 @@ _MAY_HOLD_A_PASSWORD = frozenset(
         "NESCORD_VAULT_GIT_URL",
     }
 )
-_BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*")
-_HTTPS = re.compile(r"https://[^/?#@\s]+/?")
-# What stays on this machine; anywhere else plain HTTP would send notes in the clear.
-_HTTP_TO_HERE = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?")
-_WEBHOOK = re.compile(rf"(https://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')})/[^\s]*")
-_GIT_URL = re.compile(
-    rf"https://[^/?#@\s]+/[^?#\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')}/[^?#\s]+|"
-    r"ssh://([\w.][\w.-]*@)?(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/[^?#\s]+|"
-    r"[\w.][\w.-]*@\w[\w.-]*:[^-:\s][^\s]*|(file://)?/[^/\x00-\x1f][^\x00-\x1f]*"
-)
-# What git itself takes for the name of a branch, see git check-ref-format.
-_GIT_BRANCH = re.compile(
-    r"(?!-)(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)))[^\x00-\x20\x7f~^:?*\[\\./][^\x00-\x20\x7f~^:?*\[\\]*(?<![./])"
-)
-_SHORTEST_TOKEN = 16
-_AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
-_API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
-_TASK_RUNNER = re.compile(r"(threads|dask):([1-9][0-9]?)|dask\+(tcp|tls)://[^/?#@\s]+:[0-9]{1,5}")
-
-
-def _expand_home(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"must be a folder that can be found: {error}") from None
-
-
-Folder = Annotated[Path, AfterValidator(_expand_home)]
 
 
 class Settings(BaseSettings):
@@ -89,10 +66,10 @@ class Settings(BaseSettings):
     railway_deployment_id: str | None = Field(None, validation_alias="RAILWAY_DEPLOYMENT_ID")
     ephemeral: bool = Field(False, validation_alias="NESCORD_EPHEMERAL")
     run_as: int | None = Field(None, ge=1, le=2**31 - 1, validation_alias="NESCORD_UID")
-    database_url: str | None = Field(None, validation_alias="DATABASE_URL")
+    database_url: SqliteUrl | None = Field(None, validation_alias="DATABASE_URL")
     chroma_dir: Folder | None = Field(None, validation_alias="CHROMADB_PERSIST_DIRECTORY")
-    collection_name: str = Field("nescord_knowledge", validation_alias="CHROMADB_COLLECTION_NAME")
-    chroma_url: str | None = Field(None, validation_alias="CHROMA_URL")
+    collection_name: CollectionName = Field("nescord_knowledge", validation_alias="CHROMADB_COLLECTION_NAME")
+    chroma_url: ServerUrl | None = Field(None, validation_alias="CHROMA_URL")
     vector: Literal["auto", "chroma", "exact"] = Field("auto", validation_alias="NESCORD_VECTOR")
     hybrid_search_alpha: float = Field(0.7, ge=0, le=1, allow_inf_nan=False, validation_alias="PKM_HYBRID_SEARCH_ALPHA")
     fusion: Literal["imputed", "convex", "rrf"] = Field("imputed", validation_alias="NESCORD_FUSION")
@@ -103,31 +80,31 @@ class Settings(BaseSettings):
     embedding_workers: int = Field(0, ge=0, le=16, validation_alias="NESCORD_EMBEDDING_WORKERS")
     vault: Folder | None = Field(None, validation_alias="NESCORD_VAULT")
     vault_git_url: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_URL")
-    vault_git_branch: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_BRANCH")
-    vault_git_folder: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_FOLDER")
+    vault_git_branch: Branch | None = Field(None, validation_alias="NESCORD_VAULT_GIT_BRANCH")
+    vault_git_folder: FolderInRepository | None = Field(None, validation_alias="NESCORD_VAULT_GIT_FOLDER")
     vault_git_token: SecretStr | None = Field(None, validation_alias="NESCORD_VAULT_GIT_TOKEN")
     vault_git_key: SecretStr | None = Field(None, validation_alias="NESCORD_VAULT_GIT_KEY")
-    vault_space: str = Field("personal", validation_alias="NESCORD_VAULT_SPACE")
+    vault_space: Space = Field("personal", validation_alias="NESCORD_VAULT_SPACE")
     chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
     chunk_max: int = Field(2400, ge=400, le=16_000, validation_alias="NESCORD_CHUNK_MAX")
     max_note_bytes: int = Field(64 * 2**20, ge=1024, le=2**30, validation_alias="NESCORD_MAX_NOTE_BYTES")
-    off_site: str | None = Field(None, validation_alias="NESCORD_OFF_SITE")
-    off_site_endpoint: str | None = Field(None, validation_alias="NESCORD_OFF_SITE_ENDPOINT")
+    off_site: OffSiteTarget | None = Field(None, validation_alias="NESCORD_OFF_SITE")
+    off_site_endpoint: Endpoint | None = Field(None, validation_alias="NESCORD_OFF_SITE_ENDPOINT")
     aws_access_key_id: SecretStr | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
     aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
     aws_region: str = Field("us-east-1", validation_alias="AWS_REGION")
-    backup_recipient: str | None = Field(None, validation_alias="NESCORD_BACKUP_RECIPIENT")
+    backup_recipient: PublicKeys | None = Field(None, validation_alias="NESCORD_BACKUP_RECIPIENT")
     trash_days: int = Field(30, ge=0, le=36_500, validation_alias="NESCORD_TRASH_DAYS")
     lock_timeout: float = Field(30, ge=0, le=3600, allow_inf_nan=False, validation_alias="NESCORD_LOCK_TIMEOUT")
-    timezone: str = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
+    timezone: TimeZone = Field("Asia/Tokyo", validation_alias="NESCORD_TZ")
     language: Literal["ja", "en"] = Field("en", validation_alias="NESCORD_LANG")
     port: int = Field(8080, ge=0, le=65535, validation_alias="PORT")
     status_token: SecretStr | None = Field(None, validation_alias="NESCORD_STATUS_TOKEN")
     log_format: Literal["text", "json"] = Field("text", validation_alias="NESCORD_LOG_FORMAT")
     discord_token: SecretStr | None = Field(None, validation_alias="DISCORD_TOKEN")
     discord_webhook: SecretStr | None = Field(None, validation_alias="NESCORD_DISCORD_WEBHOOK")
-    task_runner: str = Field("threads:1", validation_alias="NESCORD_TASK_RUNNER")
-    prefect_api_url: str | None = Field(None, validation_alias="PREFECT_API_URL")
+    task_runner: TaskRunner = Field("threads:1", validation_alias="NESCORD_TASK_RUNNER")
+    prefect_api_url: ApiUrl | None = Field(None, validation_alias="PREFECT_API_URL")
     prefect_api_key: SecretStr | None = Field(None, validation_alias="PREFECT_API_KEY")
     prefect_api_auth_string: SecretStr | None = Field(None, validation_alias="PREFECT_API_AUTH_STRING")
 
@@ -152,73 +129,20 @@ class Settings(BaseSettings):
         stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
         return {name: value for name, value in stripped.items() if value != ""}
 
-    @field_validator("database_url")
-    @classmethod
-    def _is_a_file_of_sqlite(cls, url: str | None) -> str | None:
-        if url is not None:
-            parse_sqlite_url(url)
-        return url
-
-    @field_validator("collection_name")
-    @classmethod
-    def _suits_chroma(cls, name: str) -> str:
-        if not _COLLECTION_NAME.fullmatch(name):
-            raise ValueError("must be 3 to 512 characters of a-z A-Z 0-9 . _ -, with a letter or digit at both ends")
-        return name
-
-    @field_validator("chroma_url")
-    @classmethod
-    def _is_a_server(cls, url: str | None) -> str | None:
-        if url is not None and not _SERVER_URL.fullmatch(url):
-            raise ValueError("must be the URL of a Chroma server without a path, such as http://localhost:8000")
-        return url
-
-    @field_validator("off_site")
-    @classmethod
-    def _is_a_bucket_or_a_folder(cls, target: str | None) -> str | None:
-        if target is None:
-            return None
-        if target.startswith("s3://"):
-            bucket = target.rstrip("/")
-            if not _BUCKET_URL.fullmatch(bucket) or {".", ".."} & set(bucket.split("/")):
-                raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX, without a key in it")
-            return bucket
-        path = Path(unquote(target.removeprefix("file://")))
-        if not path.is_absolute() or ".." in path.parts:
-            raise ValueError("must be s3://BUCKET/PREFIX, or the absolute path of a folder on another disk")
-        return str(path)
-
-    @field_validator("off_site_endpoint")
-    @classmethod
-    def _keeps_secrets_from_the_line(cls, url: str | None) -> str | None:
-        if url is not None and not _HTTPS.fullmatch(url) and not _HTTP_TO_HERE.fullmatch(url):
-            raise ValueError(
-                "must be an https:// URL without a path; http:// only for this machine, such as http://localhost:9000"
-            )
-        return None if url is None else url.rstrip("/")
-
-    @field_validator("backup_recipient")
-    @classmethod
-    def _is_for_public_keys(cls, keys: str | None) -> str | None:
-        if keys is None:
-            return None
-        each = sorted(set(keys.replace(",", " ").split()))
-        if not each or not all(_AGE_KEY.fullmatch(key) for key in each):
-            raise ValueError("must be the public key age1… that nescord backup keygen prints, or several with blanks")
-        return " ".join(each)
-
     @field_validator("discord_webhook")
     @classmethod
     def _is_a_webhook(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None and not _WEBHOOK.fullmatch(secret.get_secret_value()):
+        if secret is not None and not setting_rules.WEBHOOK.fullmatch(secret.get_secret_value()):
             raise ValueError("must be the https:// URL that Discord shows for the webhook of a channel")
         return secret
 
     @field_validator("status_token")
     @classmethod
     def _is_not_to_be_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None and len(secret.get_secret_value()) < _SHORTEST_TOKEN:
-            raise ValueError(f"must be at least {_SHORTEST_TOKEN} characters: whoever knows it sees what is stored")
+        if secret is not None and len(secret.get_secret_value()) < setting_rules.SHORTEST_TOKEN:
+            raise ValueError(
+                f"must be at least {setting_rules.SHORTEST_TOKEN} characters: whoever knows it sees what is stored"
+            )
         return secret
 
     @field_validator("vault_git_url")
@@ -228,7 +152,7 @@ class Settings(BaseSettings):
             return None
         if re.match(r"https?://[^/]*@|ssh://[^/]*:[^/]*@", url):
             raise ValueError("must not hold a user or a password: put the token into NESCORD_VAULT_GIT_TOKEN")
-        if not _GIT_URL.fullmatch(url):
+        if not setting_rules.GIT_URL.fullmatch(url):
             raise ValueError(
                 "must be https://HOST/PATH.git, ssh://git@HOST/PATH.git, git@HOST:PATH.git or the absolute path of a "
                 "repository (http:// only on this machine)"
@@ -236,23 +160,6 @@ class Settings(BaseSettings):
         if info.data.get("vault") is not None:
             raise ValueError("cannot be used together with NESCORD_VAULT, which names a folder: unset one of them")
         return url
-
-    @field_validator("vault_git_branch")
-    @classmethod
-    def _is_a_branch(cls, branch: str | None) -> str | None:
-        if branch is not None and not _GIT_BRANCH.fullmatch(branch):
-            raise ValueError("must be the name of a branch, such as main")
-        return branch
-
-    @field_validator("vault_git_folder")
-    @classmethod
-    def _is_within_the_repository(cls, folder: str | None) -> str | None:
-        if folder is None:
-            return None
-        path = PurePosixPath(folder)
-        if path.is_absolute() or not folder.isprintable() or {"..", ".git"} & set(path.parts):
-            raise ValueError('must be a folder in the repository, such as notes or my/notes, without ".."')
-        return None if path == PurePosixPath() else str(path)
 
     @field_validator("vault_git_token")
     @classmethod
@@ -277,13 +184,6 @@ class Settings(BaseSettings):
             raise ValueError("is for ssh URLs: for https:// use NESCORD_VAULT_GIT_TOKEN")
         return secret
 
-    @field_validator("vault_space")
-    @classmethod
-    def _is_a_space(cls, space: str) -> str:
-        if not is_space(space):
-            raise ValueError("must be personal, guild:<id> or user:<id>, where <id> is a number of Discord")
-        return space
-
     @field_validator("chunk_max")
     @classmethod
     def _leaves_room_for_the_target(cls, chunk_max: int, info: ValidationInfo) -> int:
@@ -291,56 +191,6 @@ class Settings(BaseSettings):
         if target is not None and chunk_max < 2 * target:
             raise ValueError(f"must be a whole number from {2 * target} (twice NESCORD_CHUNK_TARGET) to 16000")
         return chunk_max
-
-    @field_validator("prefect_api_url")
-    @classmethod
-    def _is_an_api(cls, url: str | None) -> str | None:
-        if url is not None and not _API_URL.fullmatch(url):
-            raise ValueError("must be the URL of a Prefect server's API without a password, http://HOST:4200/api")
-        return None if url is None else url.rstrip("/")
-
-    @field_validator("task_runner")
-    @classmethod
-    def _is_a_task_runner(cls, runner: str) -> str:
-        if not _TASK_RUNNER.fullmatch(runner):
-            raise ValueError("must be threads:N or dask:N with N from 1 to 99, or dask+tcp://HOST:PORT of a scheduler")
-        return runner
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_time_zone(cls, key: str) -> str:
-        try:
-            ZoneInfo(key)
-        except (KeyError, ValueError, OSError):  # unknown; not a relative path; a folder such as "Asia"
-            raise ValueError("must be a time zone such as Asia/Tokyo, Europe/Berlin or UTC") from None
-        return key
-
-
-def is_space(text: str) -> bool:
-    """Whether `text` names a space: personal, guild:<id> or user:<id>."""
-    return _SPACE.fullmatch(text) is not None
-
-
-def parse_sqlite_url(url: str) -> str:
-    """The file a SQLite URL names, exactly as SQLAlchemy reads it: three slashes relative, four absolute.
-
-    ValueError, worded for a person, for what is not a plain file.
-    """
-    match = _URL.fullmatch(url)
-    if match is None or match["driver"] not in _SQLITE_DRIVERS:
-        raise ValueError("must be a URL of SQLite: sqlite:////absolute/path.db or sqlite:///relative/path.db")
-    if match["query"] is not None:
-        raise ValueError('must not hold a query string: drop everything from the "?" on')
-    if match["server"]:
-        raise ValueError("must not name a user or server: the path begins after three slashes, sqlite:///…")
-    database = match["database"] or ""
-    if database in ("", ":memory:"):
-        raise ValueError("must name a file: a database in memory would lose every note")
-    if database.endswith("/") or "\0" in database:
-        raise ValueError("must name a file, not a folder")
-    if database.startswith("file:"):
-        raise ValueError("must be a plain path: SQLite's file: URIs are not supported")
-    return database
 
 
 def _environment_name(keyword: str) -> str:

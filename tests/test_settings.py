@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from nescord.errors import SettingsError
-from nescord.settings import Settings, parse_sqlite_url
+from nescord.setting_rules import parse_sqlite_url
+from nescord.settings import Settings
 
 ENV_EXAMPLE = Path(__file__).parent.parent / ".env.example"
 NAMES = {field: str(info.validation_alias) for field, info in Settings.model_fields.items()}

@@ -108,8 +108,13 @@ def test_on_a_full_volume_search_goes_on_and_captures_are_refused_until_there_is
             assert len(found.document) == 1, found.err  # type: ignore[arg-type]
             filler.unlink()
             wait_for("captures again", lambda: volume.nescord("capture", "a second note").code == 0)
-            wait_for("no failed check", lambda: "fail" not in checks(volume).values(), PATIENCE)
+            # The index, which needs more room, follows within five minutes.
+            wait_for("no failed check but of the index", lambda: not _failed(volume), PATIENCE)
             assert successor.stop()[0] == 0
+
+
+def _failed(volume: Volume) -> list[str]:
+    return [name for name, status in checks(volume).items() if status == "fail" and not name.startswith("index.")]
 
 
 def _fill(filler: Path) -> None:

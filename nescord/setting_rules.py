@@ -1,0 +1,170 @@
+"""What single settings may be: rules whose messages are fit for a person, and the types that carry them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator
+
+# The start of SQLAlchemy's own URL pattern. Like there, the path ends at "?", "#" is a plain character, and nothing is
+# percent-decoded (SQLAlchemy decodes only the user and the password).
+_URL = re.compile(r"(?P<driver>[\w+]+)://(?P<server>[^/?]*)(?:/(?P<database>[^?]*))?(?P<query>\?.*)?")
+_SQLITE_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"})
+_SERVER_URL = re.compile(r"https?://[^/?#@\s]+/?")
+_SPACE = re.compile(r"personal|(guild|user):[0-9]{1,20}")
+# Chroma's rule for the name of a collection.
+_COLLECTION_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
+_BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*")
+_HTTPS = re.compile(r"https://[^/?#@\s]+/?")
+# What stays on this machine; anywhere else plain HTTP would send notes in the clear.
+_HTTP_TO_HERE = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/?")
+WEBHOOK = re.compile(rf"(https://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')})/[^\s]*")
+GIT_URL = re.compile(
+    rf"https://[^/?#@\s]+/[^?#\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')}/[^?#\s]+|"
+    r"ssh://([\w.][\w.-]*@)?(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/[^?#\s]+|"
+    r"[\w.][\w.-]*@\w[\w.-]*:[^-:\s][^\s]*|(file://)?/[^/\x00-\x1f][^\x00-\x1f]*"
+)
+# What git itself takes for the name of a branch, see git check-ref-format.
+_GIT_BRANCH = re.compile(
+    r"(?!-)(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)))[^\x00-\x20\x7f~^:?*\[\\./][^\x00-\x20\x7f~^:?*\[\\]*(?<![./])"
+)
+SHORTEST_TOKEN = 16
+_AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
+_API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
+_TASK_RUNNER = re.compile(r"(threads|dask):([1-9][0-9]?)|dask\+(tcp|tls)://[^/?#@\s]+:[0-9]{1,5}")
+
+
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"must be a folder that can be found: {error}") from None
+
+
+def _is_a_file_of_sqlite(url: str) -> str:
+    parse_sqlite_url(url)
+    return url
+
+
+def _suits_chroma(name: str) -> str:
+    if not _COLLECTION_NAME.fullmatch(name):
+        raise ValueError("must be 3 to 512 characters of a-z A-Z 0-9 . _ -, with a letter or digit at both ends")
+    return name
+
+
+def _is_a_server(url: str) -> str:
+    if not _SERVER_URL.fullmatch(url):
+        raise ValueError("must be the URL of a Chroma server without a path, such as http://localhost:8000")
+    return url
+
+
+def _is_a_bucket_or_a_folder(target: str) -> str:
+    if target.startswith("s3://"):
+        bucket = target.rstrip("/")
+        if not _BUCKET_URL.fullmatch(bucket) or {".", ".."} & set(bucket.split("/")):
+            raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX, without a key in it")
+        return bucket
+    path = Path(unquote(target.removeprefix("file://")))
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be s3://BUCKET/PREFIX, or the absolute path of a folder on another disk")
+    return str(path)
+
+
+def _keeps_secrets_from_the_line(url: str) -> str:
+    if not _HTTPS.fullmatch(url) and not _HTTP_TO_HERE.fullmatch(url):
+        raise ValueError(
+            "must be an https:// URL without a path; http:// only for this machine, such as http://localhost:9000"
+        )
+    return url.rstrip("/")
+
+
+def _is_for_public_keys(keys: str) -> str:
+    each = sorted(set(keys.replace(",", " ").split()))
+    if not each or not all(_AGE_KEY.fullmatch(key) for key in each):
+        raise ValueError("must be the public key age1… that nescord backup keygen prints, or several with blanks")
+    return " ".join(each)
+
+
+def _is_a_branch(branch: str) -> str:
+    if not _GIT_BRANCH.fullmatch(branch):
+        raise ValueError("must be the name of a branch, such as main")
+    return branch
+
+
+def _is_within_the_repository(folder: str) -> str | None:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or not folder.isprintable() or {"..", ".git"} & set(path.parts):
+        raise ValueError('must be a folder in the repository, such as notes or my/notes, without ".."')
+    return None if path == PurePosixPath() else str(path)
+
+
+def _is_a_space(space: str) -> str:
+    if not is_space(space):
+        raise ValueError("must be personal, guild:<id> or user:<id>, where <id> is a number of Discord")
+    return space
+
+
+def _is_an_api(url: str) -> str:
+    if not _API_URL.fullmatch(url):
+        raise ValueError("must be the URL of a Prefect server's API without a password, http://HOST:4200/api")
+    return url.rstrip("/")
+
+
+def _is_a_task_runner(runner: str) -> str:
+    if not _TASK_RUNNER.fullmatch(runner):
+        raise ValueError("must be threads:N or dask:N with N from 1 to 99, or dask+tcp://HOST:PORT of a scheduler")
+    return runner
+
+
+def _is_a_time_zone(key: str) -> str:
+    try:
+        ZoneInfo(key)
+    except (KeyError, ValueError, OSError):  # unknown; not a relative path; a folder such as "Asia"
+        raise ValueError("must be a time zone such as Asia/Tokyo, Europe/Berlin or UTC") from None
+    return key
+
+
+def is_space(text: str) -> bool:
+    """Whether `text` names a space: personal, guild:<id> or user:<id>."""
+    return _SPACE.fullmatch(text) is not None
+
+
+def parse_sqlite_url(url: str) -> str:
+    """The file a SQLite URL names, exactly as SQLAlchemy reads it: three slashes relative, four absolute.
+
+    ValueError, worded for a person, for what is not a plain file.
+    """
+    match = _URL.fullmatch(url)
+    if match is None or match["driver"] not in _SQLITE_DRIVERS:
+        raise ValueError("must be a URL of SQLite: sqlite:////absolute/path.db or sqlite:///relative/path.db")
+    if match["query"] is not None:
+        raise ValueError('must not hold a query string: drop everything from the "?" on')
+    if match["server"]:
+        raise ValueError("must not name a user or server: the path begins after three slashes, sqlite:///…")
+    database = match["database"] or ""
+    if database in ("", ":memory:"):
+        raise ValueError("must name a file: a database in memory would lose every note")
+    if database.endswith("/") or "\0" in database:
+        raise ValueError("must name a file, not a folder")
+    if database.startswith("file:"):
+        raise ValueError("must be a plain path: SQLite's file: URIs are not supported")
+    return database
+
+
+Folder = Annotated[Path, AfterValidator(_expand_home)]
+SqliteUrl = Annotated[str, AfterValidator(_is_a_file_of_sqlite)]
+CollectionName = Annotated[str, AfterValidator(_suits_chroma)]
+ServerUrl = Annotated[str, AfterValidator(_is_a_server)]
+OffSiteTarget = Annotated[str, AfterValidator(_is_a_bucket_or_a_folder)]
+Endpoint = Annotated[str, AfterValidator(_keeps_secrets_from_the_line)]
+PublicKeys = Annotated[str, AfterValidator(_is_for_public_keys)]
+Branch = Annotated[str, AfterValidator(_is_a_branch)]
+FolderInRepository = Annotated[str, AfterValidator(_is_within_the_repository)]
+Space = Annotated[str, AfterValidator(_is_a_space)]
+ApiUrl = Annotated[str, AfterValidator(_is_an_api)]
+TaskRunner = Annotated[str, AfterValidator(_is_a_task_runner)]
+TimeZone = Annotated[str, AfterValidator(_is_a_time_zone)]
