@@ -124,7 +124,7 @@ def run(notes: int, days: int, seed: int, scratch: Path) -> tuple[dict[str, Figu
     vault, data, copy = scratch / "vault", scratch / "kb", scratch / "source" / "nescordbot.db"
     copy.parent.mkdir()
     generate(vault, notes, seed)
-    settings = Settings(data_dir=data, embedding_provider="none")
+    settings = Settings(data_dir=data, embedder="none")
     tools = [Tool(scratch, name, copy) for name in ("restic", "borg", "zstd") if shutil.which(name)]
     ours = Figures()
     for day in range(days):
@@ -202,7 +202,7 @@ def _captures(settings: Settings, meanwhile: Callable[[], object]) -> list[float
 
 def write(data: Path) -> None:
     """Capture notes for a while; print how long each took, in milliseconds."""
-    with KnowledgeManager.open_existing(Settings(data_dir=data, embedding_provider="none")) as km:
+    with KnowledgeManager.open_existing(Settings(data_dir=data, embedder="none")) as km:
         km.capture("the first one opens everything")
         print("ready", flush=True)
         times = []

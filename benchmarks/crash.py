@@ -60,7 +60,7 @@ class Soak:
 
     def __init__(self, scratch: Path, *, seed: int, notes: int) -> None:
         self.vault, self.data, self._errors = scratch / "vault", scratch / "data", scratch / "errors.txt"
-        self.settings = Settings(data_dir=self.data, embedding_provider="none")
+        self.settings = Settings(data_dir=self.data, embedder="none")
         self.ledger = Ledger(scratch / "acknowledged.jsonl")
         self.totals = Totals()
         self._rng = random.Random(f"crash {seed}")

@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("vault", type=Path)
     asked = parser.parse_args()
-    worker = Worker(Settings(data_dir=asked.data, embedding_provider="none"), asked.vault)
+    worker = Worker(Settings(data_dir=asked.data, embedder="none"), asked.vault)
     say(ready=os.getpid())
     try:
         for line in sys.stdin:

@@ -73,7 +73,7 @@ def _run(
     """How many texts were embedded, in how many seconds, and the CPU seconds; workers "none": embeds nothing."""
     shutil.rmtree(data, ignore_errors=True)
     settings = {"NESCORD_TASK_RUNNER": runner, "PYTHONPATH": str(_ROOT), "PREFECT_LOGGING_LEVEL": "WARNING"}
-    settings |= {"NESCORD_EMBEDDING_PROVIDER": "none" if workers == "none" else "local"}
+    settings |= {"NESCORD_EMBEDDER": "none" if workers == "none" else "local"}
     settings |= {} if workers == "none" else {"NESCORD_EMBEDDING_WORKERS": workers}
     before = _cpu(cluster)
     done = subprocess.run(

@@ -58,7 +58,7 @@ def ingested(chunks: int) -> Iterator[Path]:
     """The database of a generated vault of about so many chunks; nothing is embedded."""
     with tempfile.TemporaryDirectory() as folder:
         vault.generate(Path(folder, "vault"), notes=max(1, chunks // _CHUNKS_PER_NOTE), seed=1)
-        with KnowledgeManager.open(Settings(data_dir=Path(folder, "kb"), embedding_provider="none")) as km:
+        with KnowledgeManager.open(Settings(data_dir=Path(folder, "kb"), embedder="none")) as km:
             km.ingest(Path(folder, "vault"))
             database = km.folder.database
         yield database

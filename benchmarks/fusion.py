@@ -65,7 +65,7 @@ class Sample:
 
     def __init__(self, folder: Path) -> None:
         self._resources = ExitStack()
-        settings = Settings(data_dir=folder, embedding_provider="local", vector="exact")
+        settings = Settings(data_dir=folder, embedder="local", vector="exact")
         self._km = self._resources.enter_context(KnowledgeManager.open(settings))
         self._km.ingest(SAMPLE / "vault")
         meaning = self._km._base.meaning

@@ -39,7 +39,7 @@ def fill(data: Path, seed: int) -> int:
     """Give every chunk a random vector of the local model; how many there are."""
     rng = np.random.default_rng(seed)
     embedder = LocalEmbedder()
-    settings = Settings(data_dir=data, embedding_provider="none")
+    settings = Settings(data_dir=data, embedder="none")
     with KnowledgeManager.open_existing(settings) as km, km._base.verb() as catalog:
         with catalog.write() as connection:
             model = sql.add_model(connection, embedder.model_key)
@@ -69,7 +69,7 @@ def run(notes: int, seed: int, scratch: Path) -> dict[str, float]:
     """All figures."""
     vault, data = scratch / "vault", scratch / "kb"
     generate(vault, notes, seed)
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="none")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="none")) as km:
         km.ingest(vault)
     chunks = fill(data, seed)
     queries = [query for lang in ("ja", "en") for query in sample_queries(vault, 40, seed, lang)]
@@ -92,7 +92,7 @@ def run(notes: int, seed: int, scratch: Path) -> dict[str, float]:
     def in_turn(query: str) -> object:
         return bare_words(query), bare_scan(query)
 
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="local", vector="exact")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="local", vector="exact")) as km:
         words, scan = median_ms(bare_words, queries), median_ms(bare_scan, queries)
         turns = median_ms(in_turn, queries)
         threaded = median_ms(threaded_scan, queries)

@@ -103,7 +103,7 @@ def raw_insert(database: Path, batches: dict[str, list[list[tuple[object, ...]]]
 
 def run(vault: Path, scratch: Path) -> dict[str, float]:
     """All figures for one vault. `scratch` gets the knowledge base, for the search benchmark after it."""
-    with KnowledgeManager.open(Settings(data_dir=scratch / "ours", embedding_provider="none")) as km:
+    with KnowledgeManager.open(Settings(data_dir=scratch / "ours", embedder="none")) as km:
         with clock() as cold:
             report = km.ingest(vault)
         walk = best_of(9, lambda: walk_and_stat(vault))
@@ -138,7 +138,7 @@ def memory(vault: Path, notes: int) -> int:
     code = (
         "import sys, pathlib\nfrom nescord import KnowledgeManager, Settings\n"
         "from benchmarks.measure import peak_rss_mb\n"
-        "with KnowledgeManager.open(Settings(data_dir=pathlib.Path(sys.argv[2]), embedding_provider='none')) as km:\n"
+        "with KnowledgeManager.open(Settings(data_dir=pathlib.Path(sys.argv[2]), embedder='none')) as km:\n"
         "    report = km.ingest(sys.argv[1])\nassert report.added == int(sys.argv[3])\nprint(peak_rss_mb())"
     )
     with tempfile.TemporaryDirectory() as scratch:

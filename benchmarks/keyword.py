@@ -42,7 +42,7 @@ def run(data_dir: Path, vault: Path, count: int = 150, seed: int = 5) -> dict[st
     ours: list[float] = []
     raw: list[float] = []
     found = 0
-    with KnowledgeManager.open_existing(Settings(data_dir=data_dir, embedding_provider="none")) as km:
+    with KnowledgeManager.open_existing(Settings(data_dir=data_dir, embedder="none")) as km:
         connection = apsw.Connection(str(data_dir / "nescordbot.db"), flags=apsw.SQLITE_OPEN_READONLY)
         connection.pragma("cache_size", -16_000)
         for query in queries * 2:
@@ -72,7 +72,7 @@ def run(data_dir: Path, vault: Path, count: int = 150, seed: int = 5) -> dict[st
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "kb"
-        with KnowledgeManager.open(Settings(data_dir=home, embedding_provider="none")) as manager:
+        with KnowledgeManager.open(Settings(data_dir=home, embedder="none")) as manager:
             manager.ingest(sys.argv[1])
         for name, value in run(home, Path(sys.argv[1])).items():
             print(f"{name:45} {value:12,.3f}")

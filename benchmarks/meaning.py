@@ -48,10 +48,10 @@ def run(notes: int, seed: int, scratch: Path) -> dict[str, str]:
     rows: dict[str, str] = {}
     vault, data = scratch / "vault", scratch / "kb"
     vaults.generate(vault, notes, seed)
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="none")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="none")) as km:
         report = km.ingest(vault)
     rows["notes, chunks"] = f"{report.added:,}, {report.chunks_added:,}"
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="local", vector="exact")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="local", vector="exact")) as km:
         with km._base.verb() as catalog, catalog.write() as connection:
             model = sql.add_model(connection, km._base.meaning.service.model_key)
             texts = sql.pending(connection, model, _SAMPLE)
@@ -63,11 +63,11 @@ def run(notes: int, seed: int, scratch: Path) -> dict[str, str]:
         rows["embedded and stored, chunks per CPU s"] = f"{done.embedded / cpu:.1f}"
         rows["bare / ours (aim <= 1.1)"] = f"{rate / (done.embedded / cpu):.3f}"
         rows["embedded and stored, chunks per second of wall"] = f"{done.embedded / wall:.1f}"
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="local")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="local")) as km:
         with clock() as drained:
             done = km.catch_up()
         rows["first drain into Chroma, rows per CPU s"] = f"{done.indexed / drained.cpu:,.0f}"
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="local")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="local")) as km:
         known = set(sys.modules)
         km.ingest(vault)
         walk = best_of(9, lambda: walk_and_stat(vault))

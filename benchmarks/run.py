@@ -53,7 +53,7 @@ def measure(notes: int, seed: int) -> list[tuple[str, str]]:
         wall, cpu = one_shot_search(scratch / "ours", sample_queries(large, 1, seed, "ja")[0])
         rows.append(("`nescord search` from a cold shell, wall s", f"{wall:.2f}"))
         rows.append(("`nescord search` from a cold shell, CPU s", f"{cpu:.2f}"))
-        with KnowledgeManager.open(Settings(data_dir=scratch / "sample", embedding_provider="none")) as km:
+        with KnowledgeManager.open(Settings(data_dir=scratch / "sample", embedder="none")) as km:
             km.ingest(golden.SAMPLE / "vault")
             found = golden.evaluate(lambda query: [hit.path for hit in km.search(query, limit=10)])
         rows += [(f"golden, {name}", str(figure)) for name, figure in found.items()]

@@ -41,10 +41,10 @@ def run(notes: int, seed: int, scratch: Path) -> dict[str, float]:
     """All figures."""
     vault, data = scratch / "vault", scratch / "kb"
     generate(vault, notes, seed)
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="none")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="none")) as km:
         km.ingest(vault)
     chunks = fill(data, seed)
-    with KnowledgeManager.open(Settings(data_dir=data, embedding_provider="local", vector="auto")) as km:
+    with KnowledgeManager.open(Settings(data_dir=data, embedder="local", vector="auto")) as km:
         assert km.drain().indexed == chunks
         with km._base.verb() as catalog, catalog.read() as connection, clock() as pages:
             connection.execute("PRAGMA quick_check").fetchall()
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    os.environ |= {"NESCORD_EMBEDDING_PROVIDER": "local", "NESCORD_VECTOR": "auto"}
+    os.environ |= {"NESCORD_EMBEDDER": "local", "NESCORD_VECTOR": "auto"}
     with tempfile.TemporaryDirectory() as folder:
         print("| figure | value |\n|---|---|")
         for name, value in run(asked.notes, asked.seed, Path(folder)).items():

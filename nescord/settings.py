@@ -75,8 +75,28 @@ class Settings(BaseSettings):
     fusion: Literal["imputed", "convex", "rrf"] = Field("imputed", validation_alias="NESCORD_FUSION")
     max_results: int = Field(10, ge=1, le=100, validation_alias="PKM_MAX_RESULTS")
     gemini_api_key: SecretStr | None = Field(None, validation_alias="GEMINI_API_KEY")
+    generator: Literal["auto", "none", "gemini", "genai"] = Field("auto", validation_alias="NESCORD_GENERATOR")
+    gemini_embedding_model: str = Field("gemini-embedding-001", validation_alias="NESCORD_GEMINI_EMBEDDING_MODEL")
+    gemini_dims: int = Field(768, ge=128, le=3072, validation_alias="NESCORD_GEMINI_DIMS")
+    gemini_model: str = Field("gemini-3.5-flash-lite", validation_alias="NESCORD_GEMINI_MODEL")
+    gemini_endpoint: Endpoint | None = Field(None, validation_alias="NESCORD_GEMINI_ENDPOINT")
+    gemini_requests_per_minute: int = Field(
+        100, ge=1, le=1_000_000, validation_alias="NESCORD_GEMINI_REQUESTS_PER_MINUTE"
+    )
+    gemini_tokens_per_minute: int = Field(
+        30_000, ge=2048, le=1_000_000_000, validation_alias="NESCORD_GEMINI_TOKENS_PER_MINUTE"
+    )
+    gemini_parallel: int = Field(2, ge=1, le=16, validation_alias="NESCORD_GEMINI_PARALLEL")
+    gemini_timeout: float = Field(60, ge=1, le=600, allow_inf_nan=False, validation_alias="NESCORD_GEMINI_TIMEOUT")
+    price_embedding: float = Field(0.15, ge=0, allow_inf_nan=False, validation_alias="NESCORD_PRICE_EMBEDDING")
+    price_input: float = Field(0.3, ge=0, allow_inf_nan=False, validation_alias="NESCORD_PRICE_INPUT")
+    price_output: float = Field(2.5, ge=0, allow_inf_nan=False, validation_alias="NESCORD_PRICE_OUTPUT")
+    mask: Literal["on", "off"] = Field("on", validation_alias="NESCORD_MASK")
+    context_tokens: int = Field(6000, ge=500, le=200_000, validation_alias="NESCORD_CONTEXT_TOKENS")
     gemini_monthly_limit: int = Field(1_000_000, ge=0, validation_alias="GEMINI_MONTHLY_LIMIT")
-    embedding_provider: Literal["auto", "local", "none"] = Field("auto", validation_alias="NESCORD_EMBEDDING_PROVIDER")
+    embedder: Literal["auto", "none", "local", "e5", "local+e5", "gemini", "genai"] = Field(
+        "auto", validation_alias="NESCORD_EMBEDDER"
+    )
     embedding_workers: int = Field(0, ge=0, le=16, validation_alias="NESCORD_EMBEDDING_WORKERS")
     vault: Folder | None = Field(None, validation_alias="NESCORD_VAULT")
     vault_git_url: str | None = Field(None, validation_alias="NESCORD_VAULT_GIT_URL")

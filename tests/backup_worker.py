@@ -30,7 +30,7 @@ def say(line: object) -> None:
 
 
 def opened(data: str) -> KnowledgeManager:
-    return KnowledgeManager.open_existing(Settings(data_dir=Path(data), embedding_provider="none", vector="exact"))
+    return KnowledgeManager.open_existing(Settings(data_dir=Path(data), embedder="none", vector="exact"))
 
 
 class KillingOs:

@@ -38,7 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Loading the model takes a second, and a test of something else has no use for it: whoever wants it names it.
-os.environ["NESCORD_EMBEDDING_PROVIDER"] = "none"
+os.environ["NESCORD_EMBEDDER"] = "none"
 
 _attempts = Path(tempfile.mkstemp(prefix="nescord-tests-", suffix=".offline")[1])
 os.environ[offline.ATTEMPTS] = str(_attempts)

@@ -37,7 +37,7 @@ class Volume:
 
     path: Path
     deployments: int = 0
-    settings: dict[str, str] = field(default_factory=lambda: {"NESCORD_EMBEDDING_PROVIDER": "local"})
+    settings: dict[str, str] = field(default_factory=lambda: {"NESCORD_EMBEDDER": "local"})
 
     @property
     def data(self) -> Path:

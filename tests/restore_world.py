@@ -71,7 +71,7 @@ def asked(km: KnowledgeManager) -> dict[str, list[SearchHit]]:
 
 
 def base_settings(data: Path, **more: object) -> Settings:
-    return settings(data, **{"embedding_provider": "none", "vector": "exact", **more})
+    return settings(data, **{"embedder": "none", "vector": "exact", **more})
 
 
 def put_back(data: Path, wanted: str | None = None, *, at: str | None = None, **more: object) -> Restored:

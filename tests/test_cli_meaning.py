@@ -25,7 +25,7 @@ NOTES = {
     "bread.md": "# Rye bread\n\nSourdough with rye flour, baked on Sunday morning.\n",
     "bike.md": "# Bicycle\n\nThe chain jumps: a new chain and a new cassette.\n",
 }
-LOCAL = {"NESCORD_EMBEDDING_PROVIDER": "local"}
+LOCAL = {"NESCORD_EMBEDDER": "local"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def with_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
 
 
 # --- search, related, ask ---
@@ -116,11 +116,11 @@ def test_the_language_and_the_nearness_of_hits_can_be_asked_for(base: Path) -> N
 def test_without_a_model_words_are_asked_and_it_is_said(base: Path) -> None:
     found = nescord("--data-dir", base, "search", "plums", "--json")
     assert [hit["path"] for hit in found.document] == ["plums.md"]
-    assert found.err == "note: vector: embedding is switched off (NESCORD_EMBEDDING_PROVIDER=none)\n"
+    assert found.err == "note: vector: embedding is switched off (NESCORD_EMBEDDER=none)\n"
     nothing = nescord("--data-dir", base, "ask", "zebra", "--json")
     assert nothing.code == 1
     assert nothing.document["citations"] == []
-    assert nothing.document["missing"] == ["vector: embedding is switched off (NESCORD_EMBEDDING_PROVIDER=none)"]
+    assert nothing.document["missing"] == ["vector: embedding is switched off (NESCORD_EMBEDDER=none)"]
     assert nothing.err.endswith("\nnothing found\n")
 
 
@@ -187,7 +187,7 @@ def test_the_index_is_built_anew_without_embedding(base: Path) -> None:
     assert rebuilt.document == {"indexed": 4, "embedded": 0}
     refused = nescord("--data-dir", base, "index", "rebuild", "--json")
     assert refused.code == 69
-    assert "NESCORD_EMBEDDING_PROVIDER=none" in refused.document["error"]
+    assert "NESCORD_EMBEDDER=none" in refused.document["error"]
 
 
 @pytest.mark.usefixtures("with_model")
@@ -235,7 +235,7 @@ def test_a_capture_without_a_model_is_kept_and_says_so() -> None:
     kept = nescord("capture", "plums", "--json")
     assert (kept.code, kept.document["title"]) == (0, "plums")
     assert kept.err.endswith(
-        "note: it is found by its words only: vector: embedding is switched off (NESCORD_EMBEDDING_PROVIDER=none)\n"
+        "note: it is found by its words only: vector: embedding is switched off (NESCORD_EMBEDDER=none)\n"
     )
     assert len(nescord("search", "plums", "--json").document) == 1
 
@@ -261,7 +261,7 @@ def test_an_unchanged_ingest_imports_no_model_and_no_chroma(base: Path) -> None:
 
 
 def test_ingest_shows_how_embedding_goes_on_in_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
     vault = write_notes(tmp_path / "vault", {f"{n}.md": f"# Note {n}\n\nText of note {n}.\n" for n in range(140)})
     done = in_terminal("ingest", vault)
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.out)
@@ -273,7 +273,7 @@ def test_ingest_shows_how_embedding_goes_on_in_a_terminal(tmp_path: Path, monkey
 def test_an_ingest_interrupted_while_it_embeds_keeps_what_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
     monkeypatch.setenv("NESCORD_EMBEDDING_WORKERS", "1")
     vault = tmp_path / "vault"
     generate(vault, 500, seed=7)

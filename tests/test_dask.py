@@ -105,7 +105,7 @@ def vectors_of(data_dir: Path) -> dict[bytes, bytes]:
 
 def ingested(server: PrefectServer, vault: Path, data_dir: Path, runner: str) -> dict[str, Any]:
     """What the flow returns with that task runner."""
-    settings = {"NESCORD_EMBEDDING_PROVIDER": "local", "NESCORD_TASK_RUNNER": runner}
+    settings = {"NESCORD_EMBEDDER": "local", "NESCORD_TASK_RUNNER": runner}
     with started("dask_once.py", server, {"vault": str(vault), "data_dir": str(data_dir)}, settings) as process:
         output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
@@ -119,7 +119,7 @@ def test_a_worker_killed_mid_run_costs_what_it_had_and_the_vectors_are_those_of_
     threaded = ingested(server, vault, tmp_path / "threads", "threads:1")
     assert (threaded["embedded"], threaded["pending"]) == (NOTES, 0)
 
-    settings = {"NESCORD_EMBEDDING_PROVIDER": "local", "PREFECT_LOGGING_LEVEL": "INFO"}
+    settings = {"NESCORD_EMBEDDER": "local", "PREFECT_LOGGING_LEVEL": "INFO"}
     parameters = {"vault": str(vault), "data_dir": str(tmp_path / "dask")}
     with cluster(tmp_path / "cluster") as dask, Client(dask.address, timeout=60, set_as_default=False) as client:
         settings["NESCORD_TASK_RUNNER"] = f"dask+{dask.address}"
@@ -162,7 +162,7 @@ def test_a_worker_killed_mid_run_costs_what_it_had_and_the_vectors_are_those_of_
 
 
 def test_processes_of_its_own_end_with_a_run_that_is_killed(server: PrefectServer, vault: Path, tmp_path: Path) -> None:
-    settings = {"NESCORD_EMBEDDING_PROVIDER": "local", "NESCORD_TASK_RUNNER": "dask:2"}
+    settings = {"NESCORD_EMBEDDER": "local", "NESCORD_TASK_RUNNER": "dask:2"}
     parameters = {"vault": str(vault), "data_dir": str(tmp_path / "kb")}
     with started("dask_once.py", server, parameters, settings) as process:
         wait_for("its workers", lambda: len(_children(process.pid)) >= 3, seconds=120)  # and what tracks them

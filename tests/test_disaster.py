@@ -34,7 +34,7 @@ def queries() -> list[str]:
 def test_one_command_on_an_empty_machine_brings_everything_back(bucket: S3Server, tmp_path: Path) -> None:
     data, key = tmp_path / "data", tmp_path / "key.txt"
     access = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION}
-    access |= {"NESCORD_OFF_SITE_ENDPOINT": bucket.url, "NESCORD_EMBEDDING_PROVIDER": "local"}
+    access |= {"NESCORD_OFF_SITE_ENDPOINT": bucket.url, "NESCORD_EMBEDDER": "local"}
     recipient = in_process("backup", "keygen", key, "--json", env=access).document["recipient"]  # type: ignore[index]
     server = {**access, "NESCORD_OFF_SITE": URL, "NESCORD_BACKUP_RECIPIENT": recipient}
 

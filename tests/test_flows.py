@@ -70,7 +70,7 @@ def test_a_run_embeds_and_drains_and_the_next_one_needs_neither_model_nor_chroma
     server: PrefectServer, tmp_path: Path
 ) -> None:
     parameters = {"vault": str(VAULT), "data_dir": str(tmp_path / "kb")}
-    outcomes = [ingest_once(server, parameters, settings={"NESCORD_EMBEDDING_PROVIDER": "local"}) for _ in range(2)]
+    outcomes = [ingest_once(server, parameters, settings={"NESCORD_EMBEDDER": "local"}) for _ in range(2)]
     for outcome in outcomes:
         assert outcome.code == 0, outcome.errors
         assert not NOISE.search(outcome.output + outcome.errors)
@@ -92,7 +92,7 @@ def test_a_run_embeds_and_drains_and_the_next_one_needs_neither_model_nor_chroma
 def test_a_run_without_any_vault_gives_what_was_captured_its_vectors(server: PrefectServer, tmp_path: Path) -> None:
     with open_base(tmp_path / "kb") as knowledge:
         knowledge.capture("A note that no vault holds.")
-    settings = {"NESCORD_EMBEDDING_PROVIDER": "local"}
+    settings = {"NESCORD_EMBEDDER": "local"}
     outcome = ingest_once(server, {"data_dir": str(tmp_path / "kb")}, settings=settings)
     assert outcome.code == 0, outcome.errors
     (summary,) = outcome.summaries
@@ -261,7 +261,7 @@ def test_the_demo_shows_what_it_promises_whatever_the_environment_says(tmp_path:
         "PREFECT_API_KEY": "pnu_nobody",
         "http_proxy": "http://127.0.0.1:9",
         "CHROMA_URL": "http://127.0.0.1:9",
-        "NESCORD_EMBEDDING_PROVIDER": "none",
+        "NESCORD_EMBEDDER": "none",
         "NESCORD_VECTOR": "chroma",
         "NESCORD_FUSION": "nonsense",
     }

@@ -106,7 +106,7 @@ def test_a_drill_shows_each_probe_before_and_after(server: PrefectServer, data: 
         ("drill", {}),
     ]
     with_data = [(name, parameters | {"data_dir": str(data)}) for name, parameters in calls]
-    states = called(server, *with_data, settings={"NESCORD_EMBEDDING_PROVIDER": "local"})
+    states = called(server, *with_data, settings={"NESCORD_EMBEDDER": "local"})
     assert [state["type"] for state in states] == ["COMPLETED"] * 3, states
     table = artifacts_of(server, run_of(server, data))["drill-probes"]
     assert "restores and answers as it did: 8 probes" in table["description"]

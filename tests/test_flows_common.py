@@ -164,7 +164,7 @@ def test_a_run_that_is_cancelled_while_it_embeds_ends_soon_and_keeps_its_batches
     )
     data = tmp_path / "kb"
     parameters = {"vault": str(tmp_path / "vault"), "data_dir": str(data)}
-    settings = {"NESCORD_EMBEDDING_PROVIDER": "local", "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+    settings = {"NESCORD_EMBEDDER": "local", "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
     log = tmp_path / "serve.log"
     with (
         log.open("w", encoding="utf-8") as output,

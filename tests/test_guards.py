@@ -40,7 +40,7 @@ def test_leaves_a_grandchild():
 
 def test_behaves():
     ours = {name: value for name, value in os.environ.items() if name.startswith(("NESCORD_", "GEMINI_"))}
-    assert ours.pop("NESCORD_EMBEDDING_PROVIDER") == "none"
+    assert ours.pop("NESCORD_EMBEDDER") == "none"
     assert not ours.keys() - {"NESCORD_SOAK"}
     assert os.listdir() == []
 """

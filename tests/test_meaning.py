@@ -16,7 +16,7 @@ from tests.vaults import SAMPLE, open_base
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeManager]:
     folder = tmp_path_factory.mktemp("local")
-    with open_base(folder / "kb", embedding_provider="local", vector="exact") as km:
+    with open_base(folder / "kb", embedder="local", vector="exact") as km:
         report = km.ingest(SAMPLE / "vault")
         assert report.embedded > 0
         assert (report.pending, report.degraded) == (0, [])

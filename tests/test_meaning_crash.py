@@ -46,7 +46,7 @@ def finish(data: Path, vault: Path, log: Path) -> tuple[dict[str, object], float
 
 def assert_whole(data: Path) -> None:
     """Every chunk has its vector, and every collection holds these and no others, and gives them all."""
-    settings = Settings(data_dir=data, embedding_provider="local")
+    settings = Settings(data_dir=data, embedder="local")
     with KnowledgeManager.open(settings) as km:
         km._base.meaning.service = EmbeddingService(HashingEmbedder())
         status = km.meaning()

@@ -23,7 +23,7 @@ def catalog_of(folder: Path, notes: dict[str, str]) -> Iterator[Catalog]:
     """The catalog of a knowledge base with these notes, of which none is embedded."""
     (folder / "vault").mkdir(exist_ok=True)
     write_notes(folder / "vault", notes)
-    with open_base(folder / "kb", embedding_provider="none") as knowledge:
+    with open_base(folder / "kb", embedder="none") as knowledge:
         knowledge.ingest(folder / "vault")
     with Catalog(folder / "kb" / "nescordbot.db") as catalog:
         yield catalog

@@ -238,12 +238,12 @@ def test_prune_does_not_come_between_a_slow_copy_and_its_packs(moto: S3Server, d
         while not proxy.struck["slow"]:
             time.sleep(0.01)
         with pytest.raises(LockTimeoutError, match="no backup is pruned while it is read"):
-            prune(Settings(data_dir=world.data, lock_timeout=0.1, embedding_provider="none"), Policy.last(1))
+            prune(Settings(data_dir=world.data, lock_timeout=0.1, embedder="none"), Policy.last(1))
         copying.join()
         assert not failed
     world = World(world.data, days, {**world.options, "off_site_endpoint": moto.url}, tmp_path / "fetched")
     world.assert_all_copied()
-    dropped = prune(Settings(data_dir=world.data, embedding_provider="none"), Policy.last(1)).dropped
+    dropped = prune(Settings(data_dir=world.data, embedder="none"), Policy.last(1)).dropped
     assert set(dropped) == set(days.ids[:2])
 
 

@@ -27,7 +27,7 @@ RYE = {"bread.md": "# Rye bread\n\nSourdough with rye flour, baked on Sunday mor
 @pytest.fixture(scope="module", autouse=True)
 def _with_model() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+        patch.setenv("NESCORD_EMBEDDER", "local")
         yield
 
 

@@ -31,14 +31,14 @@ ROWS = 2500
 
 @pytest.fixture(autouse=True)
 def _with_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A knowledge base whose index is big enough to have files that can be garbled."""
     data = tmp_path_factory.mktemp("made") / "data"
-    settings = Settings(data_dir=data, embedding_provider="local")
+    settings = Settings(data_dir=data, embedder="local")
     with KnowledgeManager.open(settings), _world(data) as world:
         world.add(ROWS, vectors=_vectors(ROWS))
     with KnowledgeManager.open_existing(settings) as knowledge:
@@ -166,7 +166,7 @@ def _world(data: Path, *, vector: str = "auto") -> World:
     """The database under the model that KnowledgeManager uses, so that both speak of the same vectors."""
     world = World(data, vector=vector)
     with world.catalog.write() as connection:
-        world.model = sql.add_model(connection, EmbeddingService.of(Settings(embedding_provider="local")).model_key)
+        world.model = sql.add_model(connection, EmbeddingService.of(Settings(embedder="local")).model_key)
     return world
 
 

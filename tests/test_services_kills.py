@@ -31,7 +31,7 @@ MANY = 1500
 def test_killed_in_the_middle_of_an_ingest_it_keeps_what_was_committed_and_the_next_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
     data, vault = tmp_path / "data", write_notes(tmp_path / "vault", NOTES)
     assert in_process("--data-dir", data, "ingest", vault).code == 0
     command = ("-m", "nescord.cli", "--data-dir", str(data), "services", "--port", "0", "--no-ui")

@@ -218,7 +218,7 @@ def test_what_is_made_anew_from_the_notes_is_mended_beside_the_services(tmp_path
 def test_an_index_that_has_lost_rows_is_found_and_built_anew_beside_the_services(
     tmp_path: Path, prefect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
     monkeypatch.setenv("NESCORD_VECTOR", "auto")
     data = tmp_path / "data"
     taken = in_process("--data-dir", data, "ingest", write_notes(tmp_path / "vault", NOTES), "--json").document

@@ -30,7 +30,7 @@ def _memory(pid: int) -> int:
 
 
 def test_everything_runs_on_an_empty_volume_and_stops_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NESCORD_EMBEDDING_PROVIDER", "local")
+    monkeypatch.setenv("NESCORD_EMBEDDER", "local")
     data = tmp_path / "data"
     command = ["-m", "nescord.cli", "--data-dir", str(data), "up", "--port", "0", "--no-ui"]
     with running(data, command, PORT="0") as up:

@@ -130,7 +130,7 @@ def test_an_empty_volume_is_reported(tmp_path: Path) -> None:
     """On Railway an empty folder may be a volume that failed to mount."""
     volume = tmp_path / "volume"
     volume.mkdir()
-    environment = {"RAILWAY_VOLUME_MOUNT_PATH": str(volume), "NESCORD_EMBEDDING_PROVIDER": "none"}
+    environment = {"RAILWAY_VOLUME_MOUNT_PATH": str(volume), "NESCORD_EMBEDDER": "none"}
     done = in_process("verify", "--json", env=environment)
     assert done.code == 1
     document = done.document

@@ -35,7 +35,7 @@ def open_base(folder: Path, *, embedder: Embedder | None = None, **settings: obj
 
     `embedder` is a model of the test's own, in place of what the settings name.
     """
-    km = KnowledgeManager.open(Settings(**{"data_dir": folder, "embedding_provider": "none", **settings}))
+    km = KnowledgeManager.open(Settings(**{"data_dir": folder, "embedder": "none", **settings}))
     if embedder is not None:
         km._base.meaning.service = EmbeddingService(embedder)
     return km

@@ -110,8 +110,8 @@ def _look_at_model(settings: Settings, found: _Diagnosis) -> None:
     """Lets it embed a word: that a package is installed says little."""
     from nescord.embedding.service import EmbeddingService
 
-    if settings.embedding_provider == "none":
-        found.check("model", True, "switched off (NESCORD_EMBEDDING_PROVIDER=none): notes are found by words only")
+    if settings.embedder == "none":
+        found.check("model", True, "switched off (NESCORD_EMBEDDER=none): notes are found by words only")
         return
     try:
         service = EmbeddingService.of(settings)

@@ -85,7 +85,7 @@ def is_installed() -> bool:
 def unavailable(reason: str) -> EmbeddingUnavailableError:
     """The error that names the package and the mend."""
     return EmbeddingUnavailableError(
-        f"the local embedding model cannot be used: {reason} ({_INSTALL}, or set NESCORD_EMBEDDING_PROVIDER=none)"
+        f"the local embedding model cannot be used: {reason} ({_INSTALL}, or set NESCORD_EMBEDDER=none)"
     )
 
 

