@@ -12,7 +12,7 @@ does nothing and says so. Of runs of one vault at once, one looks again for all 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar, cast
 
@@ -36,7 +36,7 @@ from flows.common import (
 from flows.notify import on_completion, on_crashed, on_failure
 from flows.runners import by_setting, embed, in_turn, is_in_this_process
 from nescord import KnowledgeManager
-from nescord.errors import EmbeddingError, LockTimeoutError, ServiceUnavailableError
+from nescord.errors import EmbeddingError, LockTimeoutError, NescordError, ServiceUnavailableError
 from nescord.ingest import IngestOptions, IngestPlan
 from nescord.meaning import MeaningReport
 from nescord.notes import Failure, IngestReport
@@ -108,19 +108,26 @@ def ingest(vault: str | None = None, allow_mass_delete: bool = False, data_dir: 
             # An hourly run that failed until somebody looks would say no more than this.
             return _nothing_done("paused", f"paused since the restore of {snapshot}: nescord ingest --resume")
         with knowledge.ingest_turns(vault or None, allow_mass_delete=allow_mass_delete) as turns:
-            reports = [
-                _caught_up(
-                    knowledge, _taken_in(knowledge, vault or None, allow_mass_delete) if has_vault else _nothing()
-                )
-                for _ in turns
-            ]
+            reports = [_ingest(knowledge, vault or None, allow_mass_delete, has_vault=has_vault) for _ in turns]
     if not reports:
         return _nothing_done("handed over", "a run of the same vault is under way, and will look again when it is done")
     return _in_all(reports)
 
 
-def _nothing() -> IngestReport:
-    return IngestReport(messages=[_NO_VAULT])
+def _ingest(
+    knowledge: KnowledgeManager, vault: str | None, allow_mass_delete: bool, *, has_vault: bool
+) -> IngestReport:
+    if not has_vault:
+        return _caught_up(knowledge, IngestReport(messages=[_NO_VAULT]))
+    try:
+        report = _taken_in(knowledge, vault, allow_mass_delete)
+    except NescordError:
+        # A vault that is away must not keep what was captured from its vectors.
+        with suppress(NescordError):
+            _embed_pending(knowledge, IngestReport())
+            drain(knowledge)
+        raise
+    return _caught_up(knowledge, report)
 
 
 def _taken_in(knowledge: KnowledgeManager, vault: str | None, allow_mass_delete: bool) -> IngestReport:

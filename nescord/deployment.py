@@ -11,8 +11,9 @@ import pwd
 from collections.abc import Callable
 from pathlib import Path
 
+from nescord import durable
 from nescord.errors import UsageError
-from nescord.home import DataFolder, drop_privileges, strangers_in
+from nescord.home import TAKEN, DataFolder, drop_privileges
 from nescord.persistence.mounts import Mounts
 from nescord.persistence.volume import place_on_mount
 from nescord.settings import Settings
@@ -53,13 +54,27 @@ def refuse_foreign(folder: DataFolder) -> None:
     Raises:
         UsageError: the data folder holds other things, and no knowledge base.
     """
-    strange = strangers_in(folder)
+    strange = _strangers_in(folder)
     if strange:
         more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""
         raise UsageError(
             f"the data folder {folder.path} holds no knowledge base, but {', '.join(strange[:_MOST_NAMED])}{more}: "
             "attach the right volume, or name an empty folder (NESCORD_DATA_DIR)"
         )
+
+
+def _strangers_in(folder: DataFolder) -> list[str]:
+    """What lies in a folder without a knowledge base, is none of ours, and so tells that it is somebody else's."""
+    ours = {*TAKEN, "lost+found", folder.database.relative_to(folder.path).parts[0]}
+    try:
+        if folder.identity_file.exists() or folder.database.exists():
+            return []
+        names = sorted(path.name for path in folder.path.iterdir())
+    except (FileNotFoundError, PermissionError):
+        return []
+    except OSError as error:
+        raise UsageError(f"the data folder {folder.path} cannot be read: {error.strerror}") from error
+    return [name for name in names if name not in ours and not durable.is_temporary(Path(name))]
 
 
 def become(settings: Settings, path: Path, say: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ _DATABASE = "nescordbot.db"
 # In run/: the boot that was counted last.
 _BOOT = "boot"
 # Whatever is first in a path below the data folder and taken: the database must not hide among these.
-_TAKEN = frozenset({_IDENTITY, "chroma", "backups", "run", "marts", "reports", "prefect", "sources", ".restore"})
+TAKEN = frozenset({_IDENTITY, "chroma", "backups", "run", "marts", "reports", "prefect", "sources", ".restore"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,17 @@ class DataFolder:
         with folder._beginning(settings):
             if folder.has_begun():
                 return folder
-            if not folder.database.exists() and _has_snapshot(folder):
+            owner = ""
+            if folder.database.exists():
+                from nescord.backup.store import BackupStore
+
+                owner = BackupStore(folder.backups).owner()  # else its own backups would be another's
+            elif _has_snapshot(folder):
                 raise UsageError(
                     f"there are backups at {folder.backups} but no database: restore it (nescord backup restore …) "
                     "or start anew (nescord init --new)"
                 )
-            folder._begin(Identity.fresh(settings), begin)
+            folder._begin(Identity.fresh(settings, owner), begin)
         return folder
 
     @classmethod
@@ -185,10 +190,10 @@ class Identity:
     last_counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, settings: Settings) -> Identity:
+    def fresh(cls, settings: Settings, uuid: str = "") -> Identity:
         deployment = settings.railway_deployment_id
         return cls(
-            uuid=str(uuid4()),
+            uuid=uuid or str(uuid4()),
             first_seen=datetime.now(UTC).isoformat(timespec="seconds"),
             deployments=() if deployment is None else (deployment,),
         )
@@ -220,24 +225,6 @@ def warnings_for(settings: Settings, folder: DataFolder) -> list[str]:
             f"(set NESCORD_DATA_DIR={volume / 'nescord'} or leave it unset)"
         )
     return warnings
-
-
-def strangers_in(folder: DataFolder) -> list[str]:
-    """What lies in a folder without a knowledge base, is none of ours, and so tells that it is somebody else's.
-
-    Raises:
-        UsageError: it is no folder.
-    """
-    if folder._has_identity() or folder.database.exists():
-        return []
-    ours = {*_TAKEN, "lost+found", folder.database.relative_to(folder.path).parts[0]}
-    try:
-        names = sorted(path.name for path in folder.path.iterdir())
-    except (FileNotFoundError, PermissionError):
-        return []
-    except OSError as error:
-        raise UsageError(f"the data folder {folder.path} cannot be read: {error.strerror}") from error
-    return [name for name in names if name not in ours and not durable.is_temporary(Path(name))]
 
 
 def read_identity(folder: DataFolder) -> Identity:
@@ -366,7 +353,7 @@ def _database_inside(path: Path, settings: Settings) -> Path:
         mend = _mend_for_outside(written, database, path, settings.railway_volume_mount_path)
         raise SettingsError(f"DATABASE_URL names {database}, which is outside the data folder {path}: {mend}")
     inside = database.relative_to(path).parts
-    if not inside or inside[0] in _TAKEN or database.is_dir():
+    if not inside or inside[0] in TAKEN or database.is_dir():
         raise SettingsError(
             f"DATABASE_URL names {database}, a place of the data folder that is taken: use sqlite:///{path / _DATABASE}"
         )

@@ -162,6 +162,8 @@ class Writer:
 
 def missing(volume: Volume, notes: Sequence[str]) -> list[str]:
     """Those of the acknowledged notes that are not there any more."""
+    if not notes:
+        return []  # there may be no knowledge base yet
     with KnowledgeManager.open_existing(Settings(data_dir=volume.data)) as knowledge:
         return [note for note in notes if not _is_there(knowledge, note)]
 

@@ -266,3 +266,14 @@ def test_where_there_is_no_knowledge_base_nothing_is_made(tmp_path: Path) -> Non
     assert run(tmp_path / "none", "backup", "restore", "--yes").code in (1, 2)
     assert document(tmp_path / "none", "backup", "list") == []
     assert not (tmp_path / "none").exists()
+
+
+def test_a_lost_identity_is_made_anew_as_the_one_that_its_backups_know(data: Path) -> None:
+    before = json.loads((data / "identity.json").read_bytes())["uuid"]
+    (data / "identity.json").unlink()
+    assert run(data, "init").code == 0
+    assert json.loads((data / "identity.json").read_bytes())["uuid"] == before
+    assert run(data, "backup", "create").code == 0
+    found = document(data, "verify")
+    assert isinstance(found, dict)
+    assert {each["name"]: each["status"] for each in found["checks"]}["continuity.backups"] == "pass"

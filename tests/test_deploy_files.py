@@ -189,7 +189,8 @@ def test_all_files_agree_on_mount_port_health_draining_and_replicas() -> None:
     assert "deploy" not in compose
     assert compose["read_only"] is True
     assert any(Path(image["PREFECT_UI_STATIC_DIRECTORY"]).is_relative_to(each) for each in compose["tmpfs"])
-    assert compose["restart"] == f"on-failure:{deploy['restartPolicyMaxRetries']}"
+    assert compose["restart"] == "unless-stopped"
+    assert compose["environment"] == {"PORT": f"${{PORT:-{image['PORT']}}}"}, "where it is published, it listens"
 
 
 def test_the_health_check_of_compose_asks_where_the_port_says(http_port_that_answers_503: int) -> None:

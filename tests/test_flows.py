@@ -163,8 +163,13 @@ def test_a_schedule_creates_runs_that_complete(server: PrefectServer, tmp_path: 
 
 
 def test_a_vault_that_is_missing_fails_at_once_and_says_so(server: PrefectServer, tmp_path: Path) -> None:
-    outcome = ingest_once(server, {"vault": str(tmp_path / "nowhere"), "data_dir": str(tmp_path / "kb")})
+    with open_base(tmp_path / "kb") as knowledge:
+        knowledge.capture("A note that no vault holds.")
+    parameters = {"vault": str(tmp_path / "nowhere"), "data_dir": str(tmp_path / "kb")}
+    outcome = ingest_once(server, parameters, settings={"NESCORD_EMBEDDER": "local"})
     assert outcome.code != 0
+    with open_base(tmp_path / "kb", embedder="local") as knowledge:
+        assert knowledge.meaning().pending == 0  # what was captured need not wait for the vault
     (run,) = runs_of(server, tmp_path / "kb")
     assert run["state"]["type"] == "FAILED"
     assert "VaultError" in run["state"]["message"]

@@ -30,13 +30,14 @@ def write_notes(root: Path, notes: dict[str, str]) -> None:
         os.utime(file, (past, past))
 
 
-def open_base(folder: Path, *, embedder: Embedder | None = None, **settings: object) -> KnowledgeManager:
+def open_base(folder: Path, *, embedder: Embedder | str = "none", **settings: object) -> KnowledgeManager:
     """The knowledge base in `folder`, begun if need be; without a model unless one is named, which takes a second.
 
-    `embedder` is a model of the test's own, in place of what the settings name.
+    `embedder` is the name of one, as in the settings, or a model of the test's own.
     """
-    km = KnowledgeManager.open(Settings(**{"data_dir": folder, "embedder": "none", **settings}))
-    if embedder is not None:
+    name = embedder if isinstance(embedder, str) else "none"
+    km = KnowledgeManager.open(Settings(**{"data_dir": folder, "embedder": name, **settings}))
+    if not isinstance(embedder, str):
         km._base.meaning.service = EmbeddingService(embedder)
     return km
 
