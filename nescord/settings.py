@@ -200,6 +200,9 @@ class Settings(BaseSettings):
         key = secret.get_secret_value()
         if not re.match(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|[/~]", key):
             raise ValueError("must be the text of a private key, with its BEGIN and END lines, or the path of its file")
+        # The path of a file may hold any character.
+        if key.startswith("-") and not key.isascii():
+            raise ValueError("holds a character that no private key has (they are plain ASCII): copy it once more")
         if (info.data.get("vault_git_url") or "").startswith(("http", "file://", "/")):
             raise ValueError("is for ssh URLs: for https:// use NESCORD_VAULT_GIT_TOKEN")
         return secret

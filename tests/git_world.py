@@ -46,14 +46,14 @@ from nescord.sources.git_remote import Remote
 print("begun", flush=True)
 sync(Remote.of(Settings(vault_git_url=sys.argv[1])), Path(sys.argv[2]))
 """
+
+
 # Both speak git: the command, and dulwich where the command is not to be found.
-BOTH = ("git", "dulwich")
-
-
-def speak_by(who: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """From here on `who` speaks git; programs of `folder`/bin are found all the same."""
-    if who == "dulwich":
-        monkeypatch.setenv("PATH", str(folder / "bin"))
+@pytest.fixture(params=("git", "dulwich"), autouse=True)
+def _spoken_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if request.param == "dulwich":
+        # Programs that a test puts here are found all the same.
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
         assert git_cli.GitCommand.find() is None
 
 
@@ -80,12 +80,24 @@ class Repository:
         git(self.work, "push", "--quiet", "--force", str(self.path), "HEAD")
         return git(self.work, "rev-parse", "HEAD").strip()
 
+    def push_name(self, name: str, *, is_folder: bool = False) -> None:
+        """Push a commit with a name beside a.md that no working copy could hold."""
+        good = git(self.work, "hash-object", "-w", "--stdin", said="text").strip()
+        entry = f"100644 blob {good}\t{name}\n"
+        if is_folder:
+            inner = git(self.work, "mktree", said=f"100644 blob {good}\tconfig\n").strip()
+            entry = f"040000 tree {inner}\t{name}\n"
+        tree = git(self.work, "mktree", said=f"{entry}100644 blob {good}\ta.md\n").strip()
+        commit = git(self.work, "commit-tree", "-m", "x", tree).strip()
+        git(self.work, "push", "--quiet", "--force", str(self.path), f"{commit}:refs/heads/main")
 
-def git(folder: Path, *arguments: str) -> str:
+
+def git(folder: Path, *arguments: str, said: str = "") -> str:
     done = subprocess.run(
         [GIT, "-c", "gc.auto=0", *arguments],
         cwd=folder,
         env=_ENVIRONMENT,
+        input=said,
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -114,6 +126,7 @@ class Host:
     status: int = 0  # answered to everything
     location: str = ""  # of a redirection
     cut_after: int | None = None  # so many bytes of a pack are sent, then the line breaks
+    drips: bytes | None = None  # answers that hold it come byte by byte
     stalls: threading.Event = field(default_factory=threading.Event)  # no more is sent until `released`
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -168,6 +181,7 @@ def git_host(root: Path) -> Iterator[Host]:
 
         def say(self, status: int, headers: dict[str, str], content: bytes) -> None:
             is_pack = b"PACK" in content
+            does_drip = host.drips is not None and host.drips in content
             with suppress(BrokenPipeError, ConnectionResetError):
                 self.send_response(status)
                 for name, value in headers.items():
@@ -181,6 +195,11 @@ def git_host(root: Path) -> Iterator[Host]:
                     host.released.wait(60)
                     self.close_connection = True
                     self.connection.close()
+                elif does_drip:
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        host.stalls.set()
+                        host.released.wait(0.05)
                 else:
                     self.wfile.write(content)
 
@@ -195,6 +214,19 @@ def git_host(root: Path) -> Iterator[Host]:
             host.released.set()
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    repository = Repository(tmp_path)
+    repository.push({"a.md": "one", "b/c.md": "two", "b/日本 語.md": "三"})
+    return repository
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with git_host(tmp_path) as host:
+        yield host
 
 
 def put_program(folder: Path, name: str, script: str) -> Path:
@@ -230,6 +262,12 @@ def marks_in(root: Path) -> dict[str, tuple[int, int, int]]:
     """What tells that a file was not touched."""
     stats = {path: path.lstat() for path in root.rglob("*") if ".git" not in path.parts and path.is_file()}
     return {str(path.relative_to(root)): (at.st_ino, at.st_mtime_ns, at.st_ctime_ns) for path, at in stats.items()}
+
+
+def began_in(mirrors: Path) -> list[str]:
+    """What git or dulwich began to write among the objects and did not bring to an end."""
+    files = [path for path in mirrors.rglob("*") if path.is_file() and "objects" in path.parts]
+    return [path.name for path in files if "tmp" in path.name or path.suffix in (".keep", ".lock")]
 
 
 def refusal(remote: Remote, mirrors: Path, kind: type[Exception] = VaultError) -> str:

@@ -1,37 +1,31 @@
+# ruff: noqa: F811 - fixtures are named as what they give
 """A vault in git: the mirror follows the branch, whatever is pushed."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from git_world import BOTH, Host, Repository, files_in, git, git_host, marks_in, needs_git, refusal, remote_of, speak_by
+from git_world import (  # noqa: F401 - fixtures
+    Host,
+    Repository,
+    _spoken_by,
+    files_in,
+    git,
+    host,
+    marks_in,
+    needs_git,
+    refusal,
+    remote_of,
+    repository,
+)
 
 from nescord.errors import VaultError
 from nescord.sources.git import notes_in, sync
 
 pytestmark = needs_git
-
-
-@pytest.fixture(params=BOTH, autouse=True)
-def _spoken_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    speak_by(str(request.param), monkeypatch, tmp_path)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    repository = Repository(tmp_path)
-    repository.push({"a.md": "one", "b/c.md": "two", "b/日本 語.md": "三"})
-    return repository
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with git_host(tmp_path) as host:
-        yield host
 
 
 def test_the_files_of_the_branch_are_there_and_then_what_was_pushed(repository: Repository, tmp_path: Path) -> None:
@@ -176,3 +170,19 @@ def test_names_that_other_systems_could_not_have_are_kept(repository: Repository
     repository.push(dict.fromkeys(names, "x"))
     sync(remote, mirrors)
     assert set(names) <= set(files_in(notes_in(remote, mirrors)))
+
+
+def test_files_are_what_was_committed_whatever_the_attributes_say(repository: Repository, tmp_path: Path) -> None:
+    files = {"crlf.md": b"a\nb\n", "ident.md": b"$Id$\n", "utf16.md": "日本\n".encode(), "d/lf.md": b"a\r\nb\r\n"}
+    asked = "crlf.md text eol=crlf\nident.md ident\nutf16.md working-tree-encoding=UTF-16\n*.md filter=x\n"
+    # Committed as it is.
+    (repository.work / ".git" / "info" / "attributes").write_text("* -text -ident -filter !working-tree-encoding\n")
+    repository.push(files | {".gitattributes": asked, "d/.gitattributes": "lf.md text eol=lf\n"})
+    assert git(repository.path, "show", "main:utf16.md") == "日本\n"
+    remote, mirrors = remote_of(repository.path), tmp_path / "mirrors"
+    sync(remote, mirrors)
+    root = notes_in(remote, mirrors)
+    assert {name: (root / name).read_bytes() for name in files} == files
+    before = marks_in(root)
+    assert sync(remote, mirrors) is False
+    assert marks_in(root) == before

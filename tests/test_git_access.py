@@ -1,3 +1,4 @@
+# ruff: noqa: F811 - fixtures are named as what they give
 """How the host of a vault in git is reached, and that what it says is told apart and no secret is told."""
 
 from __future__ import annotations
@@ -6,51 +7,34 @@ import base64
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from git_world import (
-    BOTH,
+from git_world import (  # noqa: F401 - fixtures
     Host,
     Repository,
+    _spoken_by,
     all_bytes,
+    began_in,
     files_in,
     git,
     git_host,
+    host,
     marks_in,
     needs_git,
     put_program,
     refusal,
     remote_of,
-    speak_by,
+    repository,
 )
 
 from nescord.errors import ServiceUnavailableError, VaultError
-from nescord.sources import git_cli, git_dulwich
+from nescord.sources import git_cli, git_client, git_dulwich
 from nescord.sources.git import notes_in, sync
 from nescord.sources.git_remote import reason_in
 
 pytestmark = needs_git
 TOKEN = "ghp_0123456789hush"
-
-
-@pytest.fixture(params=BOTH, autouse=True)
-def _spoken_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    speak_by(str(request.param), monkeypatch, tmp_path)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    repository = Repository(tmp_path)
-    repository.push({"a.md": "one", "b/c.md": "two", "b/日本 語.md": "三"})
-    return repository
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with git_host(tmp_path) as host:
-        yield host
 
 
 def test_a_host_that_is_away_is_waited_for_and_the_mirror_stays(
@@ -69,6 +53,7 @@ def test_a_host_that_is_away_is_waited_for_and_the_mirror_stays(
     assert "is not to be reached" in refusal(remote, mirrors, ServiceUnavailableError)
     assert host.stalls.is_set(), "the line broke within the pack"
     assert marks_in(mirrors) == before
+    assert began_in(mirrors) == []
     host.cut_after = None
     assert sync(remote, mirrors) is True
     closed = remote_of("http://127.0.0.1:9/notes.git")
@@ -78,14 +63,56 @@ def test_a_host_that_is_away_is_waited_for_and_the_mirror_stays(
 def test_a_host_that_says_nothing_is_given_up(
     repository: Repository, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git_cli, "_FETCHING_SECONDS", 2)
-    monkeypatch.setattr(git_dulwich, "_QUIET_SECONDS", 1)
+    monkeypatch.setattr(git_cli, "_FETCHING_SECONDS", 1)
+    monkeypatch.setattr(git_client, "_QUIET_SECONDS", 1)
     remote, mirrors = remote_of(f"{host.url}/notes.git"), tmp_path / "mirrors"
     host.cut_after = 20
     began = time.monotonic()
-    refusal(remote, mirrors, ServiceUnavailableError)
+    said = refusal(remote, mirrors, ServiceUnavailableError)
+    assert said == f"git fetch took longer than 1 s on {remote.url}; the notes stay" or "timed out" in said
     assert host.stalls.is_set()
     assert time.monotonic() - began < 20
+    assert began_in(mirrors) == []
+
+
+@pytest.mark.parametrize("drips", [b"refs/heads/main", b"PACK"], ids=["the branches", "the files"])
+def test_a_host_that_says_a_little_again_and_again_is_given_up(
+    repository: Repository, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drips: bytes
+) -> None:
+    for module in (git_cli, git_dulwich):
+        monkeypatch.setattr(module, "_FETCHING_SECONDS", 0.5)
+        monkeypatch.setattr(module, "_ASKING_SECONDS", 0.5 if drips != b"PACK" else 60)
+    host.drips = drips
+    remote = remote_of(f"{host.url}/notes.git")
+    began = time.monotonic()
+    said = refusal(remote, tmp_path / "mirrors", ServiceUnavailableError)
+    assert host.stalls.is_set()
+    assert time.monotonic() - began < 10
+    verb = " ls-remote" if drips != b"PACK" else " fetch"
+    expected = f"git{verb if shutil.which('git') else ''} took longer than 0.5 s on {remote.url}; the notes stay"
+    assert said == expected
+
+
+def test_work_on_the_mirror_that_takes_too_long_is_named_without_a_path(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not shutil.which("git"):
+        pytest.skip("dulwich asks nobody for it")
+    remote, mirrors = remote_of(repository.path), tmp_path / "mirrors"
+    sync(remote, mirrors)
+    monkeypatch.setattr(git_cli, "_LOCAL_SECONDS", 0)
+    said = refusal(remote, mirrors, ServiceUnavailableError)
+    assert said == "git clean took longer than 0 s on the copy of the vault; the notes stay"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a repository to somebody else")
+def test_a_repository_of_another_user_is_read(repository: Repository, tmp_path: Path) -> None:
+    for path in (repository.path, *repository.path.rglob("*")):
+        os.chown(path, 10001, 10001)
+    remote, mirrors = remote_of(repository.path), tmp_path / "mirrors"
+    assert sync(remote, mirrors) is True
+    assert "a.md" in files_in(notes_in(remote, mirrors))
+    assert [path.name for path in mirrors.iterdir()] == [remote.mirror_name]
 
 
 def test_wrong_credentials_name_the_setting_and_right_ones_are_told_to_nobody(
@@ -211,6 +238,7 @@ def test_a_key_reaches_ssh_as_a_private_file_and_nothing_else(
         ("Load key x: error in libcrypto", VaultError, "NESCORD_VAULT_GIT_KEY is wrong"),
         ("ERROR: Repository not found.", VaultError, "there is no git repository at"),
         ("Host key verification failed.", VaultError, "shows another key than before"),
+        ("fatal: detected dubious ownership in repository at '/srv/x'", VaultError, "belongs to another user than"),
         ("ssh: Could not resolve hostname h: Name or service not known", ServiceUnavailableError, "Could not resolve"),
         ("ssh: connect to host h port 22: Connection timed out", ServiceUnavailableError, "timed out"),
     ],

@@ -1,3 +1,4 @@
+# ruff: noqa: F811 - fixtures are named as what they give
 """Whatever happens to the mirror of a vault in git, the next sync mends it."""
 
 from __future__ import annotations
@@ -9,49 +10,32 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dulwich.index import Index, IndexEntry, index_entry_from_stat
-from git_world import (
-    BOTH,
+from git_world import (  # noqa: F401 - fixtures
     SYNC,
     Host,
     Repository,
+    _spoken_by,
+    began_in,
     files_in,
     git,
-    git_host,
+    host,
     marks_in,
     needs_git,
     refusal,
     remote_of,
-    speak_by,
+    repository,
 )
 
 from nescord.errors import DiskError
 from nescord.sources.git import notes_in, sync
+from tests.backup_world import small_disk
 from tests.vaults import REPOSITORY
 
 pytestmark = needs_git
-
-
-@pytest.fixture(params=BOTH, autouse=True)
-def _spoken_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    speak_by(str(request.param), monkeypatch, tmp_path)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    repository = Repository(tmp_path)
-    repository.push({"a.md": "one", "b/c.md": "two", "b/日本 語.md": "三"})
-    return repository
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with git_host(tmp_path) as host:
-        yield host
 
 
 @pytest.mark.parametrize(
@@ -169,6 +153,91 @@ def test_what_a_killed_sync_leaves_is_mended_by_the_next(repository: Repository,
         assert files_in(notes_in(remote, mirrors)) == expected
     # What git itself, which may outlive us by a moment, has left in a copy that is none.
     sync(remote, mirrors)
+    assert [path.name for path in mirrors.iterdir()] == [remote.mirror_name]
+    assert began_in(mirrors) == []
+
+
+def test_what_was_begun_and_left_among_the_objects_goes(repository: Repository, tmp_path: Path) -> None:
+    remote, mirrors = remote_of(repository.path), tmp_path / "mirrors"
+    sync(remote, mirrors)
+    objects = notes_in(remote, mirrors) / ".git" / "objects"
+    whole = {path for path in objects.rglob("*") if path.is_file()}
+    (objects / "1f").mkdir(exist_ok=True)
+    for name in (
+        "1f/tmp_obj_AbCdEf",
+        "tmp_pack_0d3k_x",
+        "pack/tmp_pack_AbCdEf",
+        "pack/tmp_idx_AbCdEf",
+        "pack/tmpx0d3k_x.pack",
+        "pack/.tmp-77-pack-aa.pack",
+        f"pack/pack-{'0' * 40}.pack",
+        f"pack/pack-{'0' * 40}.keep",
+        f"pack/pack-{'0' * 40}.idx.lock",
+    ):
+        (objects / name).write_bytes(b"half")
+    assert sync(remote, mirrors) is False
+    assert {path for path in objects.rglob("*") if path.is_file()} == whole
+    repository.push({"a.md": "more"})
+    sync(remote, mirrors)
+    assert files_in(notes_in(remote, mirrors))["a.md"] == "more"
+
+
+def test_a_disk_that_was_full_has_its_room_back(repository: Repository, tmp_path: Path) -> None:
+    remote = remote_of(repository.path)
+    (tmp_path / "bin").mkdir()
+    for program in ("mount", "umount"):
+        if path := shutil.which(program, path=os.defpath):
+            (tmp_path / "bin" / program).symlink_to(path)
+    with small_disk(tmp_path / "disk", 2) as disk:
+        mirrors = disk / "mirrors"
+
+        def used() -> int:
+            return shutil.disk_usage(disk).used
+
+        # No room for what is sent, then none for the files made of it; without a mirror before, and with one.
+        for sizes in ((3, 1.2), (3, 1.2)):
+            before, expected = used(), files_in(mirrors)
+            for megabytes in sizes:
+                repository.push({"big.bin": os.urandom(int(megabytes * 2**20))}, amend=megabytes == 3)
+                assert "no room for the copy of the vault" in refusal(remote, mirrors, DiskError)
+                assert files_in(mirrors) == expected
+                assert used() - before < 200_000
+            repository.push({"big.bin": None, "a.md": f"after {before}"}, amend=True)
+            assert sync(remote, mirrors) is True
+            assert files_in(notes_in(remote, mirrors))["a.md"] == f"after {before}"
+            assert began_in(mirrors) == []
+        # Full of something else: nothing is lost of what is there.
+        (disk / "other").write_bytes(b"x" * (shutil.disk_usage(disk).free - 8192))
+        expected = files_in(mirrors)
+        repository.push({"a.md": os.urandom(50_000).hex()})
+        assert "no room for the copy of the vault" in refusal(remote, mirrors, DiskError)
+        assert files_in(mirrors) == expected
+        (disk / "other").unlink()
+        assert sync(remote, mirrors) is True
+
+
+@pytest.mark.parametrize(("name", "is_folder"), [(".GIT", True), ("x" * 300, False)], ids=["no name", "too long"])
+def test_a_name_that_cannot_be_is_said_and_costs_no_copy(
+    repository: Repository, tmp_path: Path, name: str, is_folder: bool
+) -> None:
+    remote, mirrors = remote_of(repository.path), tmp_path / "mirrors"
+    big = {"big.md": os.urandom(100_000).hex()}
+    for begins_well in (False, True):
+        if begins_well:
+            repository.push(big)
+            sync(remote, mirrors)
+        repository.push_name(name, is_folder=is_folder)
+        told = []
+        for _ in range(2):
+            said = refusal(remote, mirrors)
+            assert f'{remote.url} holds a name that no file here can have, "{name[:100]}' in said
+            assert said.endswith(": rename it in the repository; the notes stay as they are")
+            assert len(said) < 300
+            told.append((mirrors / remote.mirror_name / ".git").stat().st_ino)
+        assert len(set(told)) == 1, "the mirror is the same"
+    repository.push({"a.md": "well again"})
+    assert sync(remote, mirrors) is True
+    assert files_in(notes_in(remote, mirrors)) == {"a.md": "well again", "b/c.md": "two", "b/日本 語.md": "三"} | big
     assert [path.name for path in mirrors.iterdir()] == [remote.mirror_name]
 
 

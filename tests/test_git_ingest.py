@@ -107,6 +107,58 @@ def test_another_repository_is_another_vault(repository: Repository, tmp_path: P
         assert km.ingest().source == "others"
 
 
+def test_another_branch_of_the_only_vault_of_a_repository_is_the_same_vault(
+    repository: Repository, tmp_path: Path
+) -> None:
+    with opened(tmp_path, repository.path) as km:
+        km.ingest()
+        notes = {hit.path: hit.note_id for hit in km.search("tea")}
+    elsewhere = {"vault_git_branch": "main", "vault_git_folder": "work"}
+    with opened(tmp_path, repository.path, **elsewhere) as km, pytest.raises(VaultError, match="already a vault"):
+        km.ingest()
+    with opened(tmp_path, repository.path, vault_git_branch="main") as km:
+        report = km.ingest()
+        assert (report.source, report.added, report.unchanged) == ("notes", 0, 3)
+        assert {hit.path: hit.note_id for hit in km.search("tea")} == notes
+        km.ingest()
+        assert len(mirrors_in(tmp_path)) == 1, "the mirror of the default branch is of no use any more"
+    git(repository.work, "checkout", "--quiet", "-b", "draft")
+    repository.push({"tea.md": "Black tea"})
+    with opened(tmp_path, repository.path, vault_git_branch="draft") as km:
+        assert (km.ingest(name="drafts").source, len(km.sources())) == ("drafts", 2), "if it is asked for"
+        assert len(mirrors_in(tmp_path)) == 2
+    with opened(tmp_path, repository.path) as km, pytest.raises(VaultError, match=r"has it moved to .* \(--same\)"):
+        km.ingest()
+
+
+def test_mirrors_that_no_vault_needs_go_and_those_that_one_needs_stay(repository: Repository, tmp_path: Path) -> None:
+    with opened(tmp_path, repository.path) as km:
+        km.ingest()
+    (tmp_path / "kb" / "sources" / "git" / "known_hosts").write_text("h ssh-ed25519 x\n")
+    other = Repository(tmp_path, "others")
+    other.push({"tea.md": "Black tea"})
+    first = mirrors_in(tmp_path)
+    with opened(tmp_path, other.path) as km:
+        km.ingest()
+        both = mirrors_in(tmp_path)
+        assert len(both) == 2
+        km.remove_source("notes")
+        km.ingest()
+        assert mirrors_in(tmp_path) == both - first
+    (tmp_path / "vault").mkdir()
+    with open_base(tmp_path / "kb", vault=tmp_path / "vault") as km:
+        km.ingest()
+        assert mirrors_in(tmp_path) == both - first
+        km.remove_source("others")
+        km.ingest()
+        assert mirrors_in(tmp_path) == set()
+    assert [path.name for path in (tmp_path / "kb" / "sources" / "git").iterdir()] == ["known_hosts"]
+
+
+def mirrors_in(tmp_path: Path) -> set[str]:
+    return {path.name for path in (tmp_path / "kb" / "sources" / "git").iterdir() if path.is_dir()}
+
+
 def test_a_data_folder_that_was_moved_knows_its_vault_again(repository: Repository, tmp_path: Path) -> None:
     with opened(tmp_path, repository.path, vault_git_folder="work") as km:
         km.ingest(name="mine")

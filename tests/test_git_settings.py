@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,26 @@ def test_a_key_may_be_in_a_file_which_has_to_be_there(tmp_path: Path) -> None:
     assert "hush" not in repr(remote)
     with pytest.raises(VaultError, match="NESCORD_VAULT_GIT_KEY names cannot be read: No such file"):
         Remote.of(Settings(vault_git_url="git@h:x.git", vault_git_key=str(tmp_path / "none")))
+
+
+def test_a_key_with_a_character_that_is_none_of_a_key_is_refused_and_told_nowhere(tmp_path: Path) -> None:
+    for key in (KEY.replace("hush", "hush\u200b"), KEY.replace("hush", "hush\udc80")):
+        with pytest.raises(SettingsError, match="holds a character that no private key has") as caught:
+            Settings(vault_git_url="git@h:x.git", vault_git_key=key)
+        assert "hush" not in _all_said(caught.value)
+    (tmp_path / "鍵").write_text(KEY.replace("hush", "hush\u200b"), encoding="utf-8")
+    with pytest.raises(VaultError, match="it is no text") as refused:
+        Remote.of(Settings(vault_git_url="git@h:x.git", vault_git_key=str(tmp_path / "鍵")))
+    assert "hush" not in _all_said(refused.value)
+
+
+def _all_said(error: BaseException | None) -> str:
+    """Everything that a log could show of an error and of those it came from."""
+    said = ""
+    while error:
+        said += f"{error} {error!r} {traceback.format_exception_only(error)}"
+        error = error.__cause__ or error.__context__
+    return said
 
 
 def test_every_way_to_a_branch_has_the_same_mirror_and_other_branches_have_others() -> None:

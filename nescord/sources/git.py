@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +19,23 @@ from nescord import durable
 from nescord.errors import DiskError, VaultError
 from nescord.home import boot_id
 from nescord.sources.git_cli import GitCommand
-from nescord.sources.git_remote import Access, DamagedMirrorError, Remote, Transport, access, unexplained
+from nescord.sources.git_remote import (
+    BRANCH,
+    Access,
+    DamagedMirrorError,
+    ImpossibleNameError,
+    Remote,
+    Transport,
+    access,
+    unexplained,
+)
 
-# Which commit the files were made of last, and in which boot of the machine.
+# Which commit of which repository the files were made of last, and in which boot of the machine.
 _STATE = Path(".git", "nescord.json")
+_OBJECTS = Path(".git", "objects")
+_PACKS = _OBJECTS / "pack"
 _NAMED_BRANCHES = 10
+_LONGEST_NAME = 100
 
 
 def sync(remote: Remote, mirrors: Path) -> bool:
@@ -37,16 +50,18 @@ def sync(remote: Remote, mirrors: Path) -> bool:
     try:
         durable.make_folder(mirrors)
         _sweep(mirrors)
-        git = _transport()
-        with access(remote, mirrors) as way:
-            ref, commit = _wanted(remote, git.refs(way))
-            mirror = mirrors / remote.mirror_name
-            before = _state_of(mirror)
-            if (mirror / ".git").is_dir():
-                with suppress(DamagedMirrorError):
-                    return _update(git, way, mirror, ref, commit, before)
-            _replace(git, way, mirror, ref, commit)
-            return before.get("commit") != commit
+        try:
+            return _sync(remote, mirrors)
+        except BaseException:
+            with suppress(OSError):
+                _sweep(mirrors)
+            raise
+    except ImpossibleNameError as error:
+        name = "".join(each if each.isprintable() else "?" for each in str(error))
+        raise VaultError(
+            f'{remote.url} holds a name that no file here can have, "{name[:_LONGEST_NAME]}'
+            f'{"…" if len(name) > _LONGEST_NAME else ""}": rename it in the repository; the notes stay as they are'
+        ) from None
     except OSError as error:
         raise DiskError(f"the copy of the vault in {mirrors} cannot be written: {error.strerror}") from error
 
@@ -67,6 +82,24 @@ def notes_in(remote: Remote, mirrors: Path) -> Path:
             f'they are meant to go: nescord source remove "{remote.name}")'
         )
     return root
+
+
+def is_of(remote: Remote, mirror: Path) -> bool:
+    """Whether a mirror is one of this repository, of whatever branch."""
+    return _state_of(mirror).get("place") == remote.place
+
+
+def _sync(remote: Remote, mirrors: Path) -> bool:
+    git = _transport()
+    with access(remote, mirrors) as way:
+        ref, commit = _wanted(remote, git.refs(way))
+        mirror = mirrors / remote.mirror_name
+        before = _state_of(mirror)
+        if (mirror / ".git").is_dir():
+            with suppress(DamagedMirrorError):
+                return _update(git, way, mirror, ref, commit, before)
+        _replace(git, way, mirror, ref, commit)
+        return before.get("commit") != commit
 
 
 def _transport() -> Transport:
@@ -99,11 +132,31 @@ def _update(git: Transport, way: Access, mirror: Path, ref: str, commit: str, be
     if before.get("commit") == commit and is_trusted:
         git.check_out(mirror, commit, is_trusted=True)
         return False
-    if before.get("commit") != commit:
-        commit = git.fetch(way, mirror, ref, commit)
-    git.check_out(mirror, commit, is_trusted=is_trusted)
-    _remember(mirror, commit)
+    packs = _packs_of(mirror)
+    is_fetched = False
+    try:
+        if before.get("commit") != commit:
+            commit = git.fetch(way, mirror, ref, commit)
+            is_fetched = True
+        git.check_out(mirror, commit, is_trusted=is_trusted)
+    except DiskError:
+        _give_room_back(git, mirror, packs, before.get("commit") if is_fetched else None)
+        raise
+    _remember(way.remote, mirror, commit)
     return before.get("commit") != commit
+
+
+def _give_room_back(git: Transport, mirror: Path, packs: Set[str], commit: str | None) -> None:
+    """Remove what a commit has brought that there was no room for; `commit`: what the files are to be again."""
+    for name in _packs_of(mirror) - packs:
+        (mirror / _PACKS / name).unlink()
+    if commit:
+        try:
+            (mirror / ".git" / BRANCH).write_text(f"{commit}\n", encoding="ascii")
+            git.check_out(mirror, commit, is_trusted=True)
+        except (DiskError, DamagedMirrorError, ImpossibleNameError, OSError):
+            # The files are of neither commit. They come again when there is room.
+            shutil.rmtree(mirror, ignore_errors=True)
 
 
 def _replace(git: Transport, way: Access, mirror: Path, ref: str, commit: str) -> None:
@@ -112,11 +165,18 @@ def _replace(git: Transport, way: Access, mirror: Path, ref: str, commit: str) -
     try:
         durable.make_folder(beside)
         commit = git.fetch(way, beside, ref, commit)
-        git.check_out(beside, commit, is_trusted=False)
-        _remember(beside, commit)
+        impossible = None
+        try:
+            git.check_out(beside, commit, is_trusted=False)
+            _remember(way.remote, beside, commit)
+        except ImpossibleNameError as error:
+            # It takes the place all the same: nothing of it is to come again when the name is another one.
+            impossible = error
         if mirror.exists():
             durable.rename(mirror, mirror.with_name(f"{beside.name}.old.tmp"))
         durable.rename(beside, mirror)
+        if impossible:
+            raise impossible
     except DamagedMirrorError as error:
         raise unexplained(way.remote, str(error)) from error
     finally:
@@ -126,20 +186,39 @@ def _replace(git: Transport, way: Access, mirror: Path, ref: str, commit: str) -
 def _state_of(mirror: Path) -> dict[str, str]:
     try:
         state = json.loads((mirror / _STATE).read_bytes())
-        return {"commit": str(state["commit"]), "boot": str(state["boot"])}
+        return {name: str(state[name]) for name in ("commit", "boot", "place")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _remember(mirror: Path, commit: str) -> None:
-    durable.write_file(mirror / _STATE, json.dumps({"commit": commit, "boot": boot_id()}).encode())
+def _remember(remote: Remote, mirror: Path, commit: str) -> None:
+    state = {"commit": commit, "boot": boot_id(), "place": remote.place}
+    durable.write_file(mirror / _STATE, json.dumps(state).encode())
+
+
+def _packs_of(mirror: Path) -> set[str]:
+    try:
+        return {path.name for path in (mirror / _PACKS).iterdir()}
+    except OSError:
+        return set()
 
 
 def _sweep(mirrors: Path) -> None:
-    """Remove what a killed sync has left beside the mirrors: half a copy, a replaced one, the file of a key."""
+    """Remove what a sync that was killed or had no room has left: half a copy, a replaced one, the file of a key."""
     for each in mirrors.iterdir():
         if durable.is_temporary(each):
             if each.is_dir() and not each.is_symlink():
                 shutil.rmtree(each, ignore_errors=True)
             else:
                 each.unlink(missing_ok=True)
+        elif each.is_dir():
+            _sweep_objects(each / _OBJECTS)
+
+
+def _sweep_objects(folder: Path) -> None:
+    """Remove what git and dulwich began to write there and did not bring to an end. They never do it themselves."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            is_half_a_pack = name.endswith(".pack") and f"{name.removesuffix('.pack')}.idx" not in names
+            if name.startswith(("tmp", ".tmp-")) or name.endswith((".keep", ".lock")) or is_half_a_pack:
+                Path(path, name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from nescord.sources.git_remote import (
     BRANCH,
     Access,
     DamagedMirrorError,
+    ImpossibleNameError,
     explain,
     object_format,
     unexplained,
@@ -29,6 +30,12 @@ _GRACE_SECONDS = 5
 _KEPT = re.compile(
     r"PATH|TMPDIR|SSH_AUTH_SOCK|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|GIT_SSL_CAINFO|CURL_CA_BUNDLE", re.IGNORECASE
 )
+_NO_ROOM = re.compile("No space left|quota exceeded|unable to write", re.IGNORECASE)
+_IMPOSSIBLE_NAME = re.compile(
+    r"invalid path '(.*)'$|unable to (?:create file|stat) (.*): (?:File name too long|Invalid .*)$", re.MULTILINE
+)
+# The files are what was committed, byte for byte, whatever the repository's own .gitattributes ask for.
+_ATTRIBUTES = b"* -text -ident -filter -eol !working-tree-encoding\n"
 _CONFIG = {
     "advice.detachedHead": "false",
     "core.attributesFile": "/dev/null",
@@ -41,6 +48,8 @@ _CONFIG = {
     "core.protectNTFS": "false",
     "core.symlinks": "true",
     "credential.helper": "",
+    # One file for each fetch, so that it is known what one has left that came to nothing.
+    "fetch.unpackLimit": "1",
     # Each fetch leaves what it replaces. It goes now and then, while we wait.
     "gc.auto": "2000",
     "gc.autoDetach": "false",
@@ -100,19 +109,23 @@ class GitCommand:
         return self._local(mirror, "rev-parse", "--verify", "--quiet", f"{BRANCH}^{{commit}}").strip()
 
     def check_out(self, mirror: Path, commit: str, *, is_trusted: bool) -> None:
+        _set_attributes(mirror / ".git" / "info")
         if not is_trusted:
             # An index without times: then every file is compared, and what is right is left alone.
             (mirror / ".git" / "index").unlink(missing_ok=True)
             self._local(mirror, "read-tree", commit)
             self._local(mirror, "update-index", "-q", "--refresh", may_fail=True)
-        self._local(mirror, "reset", "--hard", "--quiet", commit)
+        # First, for what is in the way may be what has filled the disk.
         self._local(mirror, "clean", "-ffdxq")
+        self._local(mirror, "reset", "--hard", "--quiet", commit)
 
     def _local(self, mirror: Path, *arguments: str, may_fail: bool = False) -> str:
         done = self._run([*_in(mirror), *arguments], access=None, seconds=_LOCAL_SECONDS)
         if done.returncode and not may_fail:
-            if "No space left" in done.stderr or "quota exceeded" in done.stderr:
+            if _NO_ROOM.search(done.stderr):
                 raise DiskError(f"no room for the copy of the vault in {mirror.parent}")
+            if name := _IMPOSSIBLE_NAME.search(done.stderr):
+                raise ImpossibleNameError(name[1] or name[2])
             raise DamagedMirrorError(done.stderr)
         return done.stdout
 
@@ -133,9 +146,10 @@ class GitCommand:
                 output, errors = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
                 _end(process)
-                where = access.remote.url if access else "the mirror"
+                where = access.remote.url if access else "the copy of the vault"
+                verb = next(each for each in arguments if not each.startswith("-"))
                 raise ServiceUnavailableError(
-                    f"git {arguments[0]} took longer than {seconds:g} s on {where}; the notes stay"
+                    f"git {verb} took longer than {seconds:g} s on {where}; the notes stay"
                 ) from None
             except BaseException:
                 _end(process)
@@ -146,6 +160,16 @@ class GitCommand:
 def _in(mirror: Path) -> list[str]:
     """Named outright: where the mirror's .git is gone, git would look for one in the folders above."""
     return [f"--git-dir={mirror / '.git'}", f"--work-tree={mirror}"]
+
+
+def _set_attributes(folder: Path) -> None:
+    path = folder / "attributes"
+    try:
+        if not path.is_file() or path.read_bytes() != _ATTRIBUTES:
+            folder.mkdir(exist_ok=True)
+            path.write_bytes(_ATTRIBUTES)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise DamagedMirrorError(str(error)) from error
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -172,7 +196,7 @@ def _environment(access: Access | None) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)},
         **settings,
         "GIT_CONFIG_COUNT": str(len(config)),
-        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_GLOBAL": access.config if access else os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_ALLOW_PROTOCOL": allowed,
         "GIT_ATTR_NOSYSTEM": "1",

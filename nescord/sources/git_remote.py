@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import secrets
 import shlex
@@ -71,7 +72,7 @@ class Remote:
         return "ssh" if _SCP.fullmatch(self.url) else urlsplit(self.url).scheme
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
         """Host and path. The same for all ways to one repository, so that a key in place of a token changes nothing."""
         scp = _SCP.fullmatch(self.url)
         parts = urlsplit(f"ssh://{scp['host']}/{scp['path'].lstrip('/')}" if scp else self.url)
@@ -83,33 +84,41 @@ class Remote:
     @property
     def name(self) -> str:
         """What the vault is called: the last part of the repository's path."""
-        return unquote(self._place).rpartition("/")[2] or "vault"
+        return unquote(self.place).rpartition("/")[2] or "vault"
 
     @property
     def mirror_name(self) -> str:
         """The name of the mirror's folder: one for each branch of each repository."""
-        return hashlib.blake2b(f"{self._place}\n{self.branch or ''}".encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(f"{self.place}\n{self.branch or ''}".encode(), digest_size=8).hexdigest()
 
 
 def _key_text(key: str) -> str:
     """The text of a key, also of one in a file, or with the line breaks that a form of variables made of it."""
     if not key.startswith("-----BEGIN"):
         path = Path(key).expanduser()
+        what = f"the key {path} that NESCORD_VAULT_GIT_KEY names cannot be read"
         try:
-            key = path.read_text(encoding="ascii")
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise VaultError(f"the key {path} that NESCORD_VAULT_GIT_KEY names cannot be read: {reason}") from None
+            content = path.read_bytes()
+        except OSError as error:
+            raise VaultError(f"{what}: {error.strerror}") from None
+        # Asked, not tried: the error of a codec holds all that it was to decode.
+        if not content.isascii():
+            raise VaultError(f"{what}: it is no text")
+        key = content.decode("ascii")
     # ssh refuses a key without the line break at its end.
     return key.replace("\r\n", "\n").replace("\\n", "\n").strip() + "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A remote with what one sync reaches it by: the ssh command holds the path of the key's file, never the key."""
+    """A remote with what one sync reaches it by: the ssh command holds the path of the key's file, never the key.
+
+    `config` is the file that stands for the user's settings, also where git starts another git.
+    """
 
     remote: Remote
     ssh_command: str
+    config: str = os.devnull
 
     @property
     def header(self) -> str:
@@ -121,7 +130,7 @@ class Access:
 
 @contextmanager
 def access(remote: Remote, mirrors: Path) -> Iterator[Access]:
-    """Access for the length of the block. The file of a key that a kill left behind is removed by `sweep`."""
+    """Access for the length of the block. The files that a kill left behind are removed by the next sync."""
     known_hosts = str(mirrors / KNOWN_HOSTS).replace("%", "%%")
     options = [
         f'UserKnownHostsFile="{known_hosts}"',
@@ -132,7 +141,7 @@ def access(remote: Remote, mirrors: Path) -> Iterator[Access]:
         "ServerAliveCountMax=4",
     ]
     command = ["ssh"]
-    key = mirrors / f".key.{secrets.token_hex(4)}.tmp"
+    key, config = (mirrors / f".{what}.{secrets.token_hex(4)}.tmp" for what in ("key", "config"))
     if remote.key:
         options.append("IdentitiesOnly=yes")
         command += ["-i", str(key).replace("%", "%%")]
@@ -140,13 +149,24 @@ def access(remote: Remote, mirrors: Path) -> Iterator[Access]:
     try:
         if remote.key:
             durable.write_file(key, remote.key.encode("ascii"))
-        yield Access(remote, shlex.join(command))
+        if remote.scheme == "file":
+            # The git that reads a repository here is handed no settings but those of files, and that repository may
+            # well be somebody else's.
+            durable.write_file(config, b"[safe]\n\tdirectory = *\n")
+            yield Access(remote, shlex.join(command), str(config))
+        else:
+            yield Access(remote, shlex.join(command))
     finally:
         key.unlink(missing_ok=True)
+        config.unlink(missing_ok=True)
 
 
 class DamagedMirrorError(Exception):
     """The mirror cannot be brought up to date as it is. It is ours and is made anew."""
+
+
+class ImpossibleNameError(Exception):
+    """The repository holds a name that no file here can have: made anew, the mirror would be no better."""
 
 
 class Transport(Protocol):
@@ -170,7 +190,7 @@ class Transport(Protocol):
         Files whose size and times are those of the last time are taken for unchanged if that `is_trusted`.
 
         Raises:
-            DamagedMirrorError: it cannot be done.
+            DamagedMirrorError: it cannot be done. ImpossibleNameError: nor can it in another mirror.
         """
 
 
@@ -201,6 +221,7 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_OF_ANOTHER_USER = re.compile(r"dubious ownership|unsafe repository")
 
 
 def explain(remote: Remote, said: str) -> NescordError | None:
@@ -209,6 +230,11 @@ def explain(remote: Remote, said: str) -> NescordError | None:
     reason = reason_in(remote, said)
     if _NO_ROOM.search(said):
         return DiskError(f"no room for the copy of the vault {url}: {reason}")
+    if _OF_ANOTHER_USER.search(said):
+        return VaultError(
+            f"the repository {url} belongs to another user than the one who serves it: give it to that one "
+            "(chown -R), or, as that one where it lies, git config --global --add safe.directory PATH"
+        )
     if _WRONG_HOST_KEY.search(said):
         return VaultError(
             f"the host of {url} shows another key than before: if it was changed on purpose, remove its line from "
