@@ -101,7 +101,9 @@ def become(settings: Settings, path: Path, say: Callable[[str], None]) -> None:
 
 def _hand_over(path: Path, uid: int) -> int:
     """Make the folder, and give it and what is in it to the user; how much was another's. Parents stay root's."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for parent in reversed([each for each in path.parents if not each.exists()]):
+        parent.mkdir(exist_ok=True)
+        parent.chmod(0o755)  # whatever the umask: the user has to get through it
     path.mkdir(mode=0o700, exist_ok=True)
     try:
         gid = pwd.getpwuid(uid).pw_gid

@@ -20,11 +20,12 @@ class Policy:
 
     first_pause: float = 1
     longest_pause: float = 30
-    # So many deaths within that time, and it is left alone for a while.
+    # So many deaths within that time, and it is left alone for a while. Starts that fail take none of it.
     deaths: int = 5
     within: float = 300
+    # From then on it is tried once after each such rest, until it was well.
     rest: float = 300
-    # A service that ran for so long is well: the pauses begin anew.
+    # A service that was ready for so long is well: the pauses begin anew.
     well_after: float = 60
     probe_pause: float = 0.25
     watch_pause: float = 5
@@ -32,6 +33,10 @@ class Policy:
     hangs_after: float = 120
     # For so long the next service waits for the first try of the one before it.
     queue: float = 60
+    # For so long all of them together may take to stop. A platform kills a container after 40 s or 60 s.
+    stop_within: float = 34
+    # So often it is told that all goes on, and what was left to us is reaped.
+    beat: float = 30
 
 
 PATIENT = Policy()
@@ -80,12 +85,28 @@ class Life:
         self.was_tried = asyncio.Event()
         self.ask_for_restart = asyncio.Event()
         self.lives = 0
+        # Too many deaths, and not well since.
+        self.is_sick = False
         self.state = ServiceState(
             service.name, "waiting", None, _now(), restarts=0, reason="", is_required=service.required
         )
         self._policy = policy
         self._deaths: deque[float] = deque()
         self._pause = 0.0
+        self._ready_at: float | None = None
+
+    def begin(self) -> None:
+        """The next life."""
+        self.ask_for_restart.clear()
+        self.lives += 1
+        self._ready_at = None
+
+    def get_ready(self) -> None:
+        """It is ready now."""
+        self.is_down.clear()
+        self.is_ready.set()
+        self.was_tried.set()
+        self._ready_at = time.monotonic()
 
     def change(self, state: State, reason: str, pid: int | None) -> bool:
         """Take note of how it is now; whether that is news."""
@@ -95,23 +116,22 @@ class Life:
         self.state = replace(before, state=state, pid=pid, since=since, restarts=restarts, reason=reason)
         return self.state != before
 
-    def dies_often(self) -> bool:
-        """Count a death; whether it was one too many. Then the count begins anew."""
-        now = time.monotonic()
+    def die(self, begun: float) -> float:
+        """Count the death of a life that begun then, and see whether it `is_sick`; how long to wait for the next."""
+        now, policy = time.monotonic(), self._policy
+        if self._ready_at is None:
+            # A start that fails may take minutes: that is no time in which it was alive.
+            self._deaths = deque(death + now - begun for death in self._deaths)
+        elif now - self._ready_at > policy.well_after:
+            self.is_sick, self._pause = False, 0
         self._deaths.append(now)
-        while now - self._deaths[0] > self._policy.within:
+        while now - self._deaths[0] > policy.within:
             self._deaths.popleft()
-        if len(self._deaths) < self._policy.deaths:
-            return False
-        self._deaths.clear()
-        self._pause = 0
-        return True
-
-    def next_pause(self, lived: float) -> float:
-        """How long to wait after a death: longer each time, unless it was well before."""
-        policy, before = self._policy, self._pause
-        is_first = lived > policy.well_after or not before
-        self._pause = policy.first_pause if is_first else min(2 * before, policy.longest_pause)
+        if self.is_sick or len(self._deaths) >= policy.deaths:
+            self.is_sick, self._pause = True, 0
+            self._deaths.clear()
+            return policy.rest
+        self._pause = min(2 * self._pause, policy.longest_pause) or policy.first_pause
         return self._pause
 
 

@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nescord.process_groups import thread_shortage
+
 Redact = Callable[[str], str]
 Sink = Callable[[str, str], None]
 
@@ -49,10 +51,21 @@ class Log:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
-        """A descriptor to hand to the process. It is read until nobody has it open any more."""
+        """A descriptor to hand to the process. It is read until nobody has it open any more.
+
+        Raises:
+            OSError: there are too many descriptors or threads.
+        """
         reading, writing = os.pipe()
-        self._reader = threading.Thread(target=self._follow, args=(reading,), name=f"log of {self._name}", daemon=True)
-        self._reader.start()
+        reader = threading.Thread(target=self._follow, args=(reading,), name=f"log of {self._name}", daemon=True)
+        try:
+            with thread_shortage():
+                reader.start()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
+        self._reader = reader
         try:
             yield writing
         finally:

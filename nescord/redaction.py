@@ -6,6 +6,7 @@ Works on whole lines, many at a time as on one: a secret that is cut in two is n
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
@@ -64,8 +65,11 @@ def _parts(secret: str) -> list[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """As it is, as it stands in a URL, and within base64 such as that of `user:password` in a header."""
+    """As it is, in a URL, in JSON and in what Python shows, and within base64 such as that of a header."""
     forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    # Around what has both kinds of quotes, repr escapes one of them.
+    forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    forms |= {repr(secret)[1:-1], repr('"' + secret)[2:-1], repr("'\"" + secret)[4:-1]}
     content = secret.encode("utf-8", "surrogateescape")
     for before in range(3):
         # Base64 turns 3 bytes into 4 letters: where the secret begins within the three decides how it looks. The
@@ -74,4 +78,4 @@ def _forms(secret: str) -> set[str]:
         inner = text[-(-before * 8 // 6) : (before + len(content)) * 8 // 6]
         if len(inner) >= _SHORTEST_ENCODED:
             forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return forms
+    return forms | {repr(content)[2:-1]}

@@ -1,13 +1,14 @@
 """`run/state.json`: how the services of a data folder are, for whoever looks: the status page, `nescord doctor`.
 
-Written by the supervisor at every change and only believed while it runs, as run/services.json is. It holds no secret
-and no text of a log, so that what is in it may be shown.
+Written by the supervisor at every change and every now and then, and only believed while it runs, as run/services.json
+is. It holds no secret and no text of a log, so that what is in it may be shown.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,8 @@ State = Literal["waiting", "starting", "ready", "pausing", "degraded", "stopped"
 Phase = Literal["starting", "running", "stopping"]
 
 _NAME = "state.json"
+# It is written anew every 30 s (lives.Policy.beat). What is so old was left by one that hangs, or whose disk does.
+_OLD = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorState:
-    """The supervisor and all that it keeps running. `ready_at` is None until everything was ready or tried."""
+    """The supervisor and all that it keeps running. `ready_at` is None until everything was ready or tried.
+
+    `told_at` is when it was written, by the monotonic clock of the boot: nobody sets that one.
+    """
 
     boot_id: str
     pid: int
@@ -61,6 +67,12 @@ class SupervisorState:
     ready_at: str | None
     services: tuple[ServiceState, ...]
     findings: tuple[Finding, ...]
+    told_at: float = field(default=0.0, compare=False)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the supervisor was not heard of for so long that nothing of this needs to be so any more."""
+        return time.monotonic() - self.told_at > _OLD
 
 
 _STORED = TypeAdapter(SupervisorState)
@@ -73,19 +85,17 @@ def write(folder: DataFolder, state: SupervisorState) -> None:
         OSError: it cannot be written; a full disk must not stop what is told about.
     """
     durable.make_folder(folder.run)
-    durable.tell(_file(folder), json.dumps(asdict(state), ensure_ascii=False, indent=2).encode("utf-8"))
+    now = asdict(replace(state, told_at=time.monotonic()))
+    durable.tell(_file(folder), json.dumps(now, ensure_ascii=False, indent=2).encode("utf-8"))
 
 
 def read(folder: DataFolder) -> SupervisorState | None:
     """What the file says, whether or not it still counts; None where there is none that can be understood."""
-    try:
-        return _STORED.validate_json(_file(folder).read_bytes(), strict=True)
-    except (OSError, ValueError):
-        return None
+    return durable.told(_file(folder), lambda content: _STORED.validate_json(content, strict=True))
 
 
 def running(folder: DataFolder, locks: Locks) -> SupervisorState | None:
-    """The state of the supervisor that runs now; None while there is none."""
+    """The state of the supervisor that runs now, which may be `is_old`; None while there is none."""
     state = read(folder)
     if state is None or state.boot_id != boot_id() or not locks.is_held(LockName.SERVICE):
         return None

@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from nescord import durable, prefect_env, services_file
 from nescord.errors import UsageError
@@ -37,10 +38,14 @@ _HTTP_READY = 60.0
 # Together with what SIGKILL takes, less than the 40 s after which a container is killed as a whole.
 _CHROMA_GRACE, _PREFECT_GRACE, _SERVE_GRACE, _HTTP_GRACE = 8.0, 10.0, 15.0, 3.0
 _PROBE_TIMEOUT = 5.0
-# While the page is not there its socket accepts and nobody answers, and meanwhile its death is not noticed.
+# While the page is not there its socket accepts and nobody answers, and meanwhile its death is not noticed. It is asked
+# what needs nothing but itself: a database that hangs is told at its other addresses, and mended by no new life of it.
 _PAGE_TIMEOUT = 1.0
+_PAGE_LIVES = "/alive"
 _PAGE = 200
 _DEPLOYMENT = "nescord"
+# How soon what could not be written, since the disk was full, is tried again; and how long the last is waited for.
+_PUBLISH_AGAIN, _PUBLISH_LAST = 5.0, 1.0
 
 
 class Services:
@@ -69,7 +74,8 @@ class Services:
         before = services_file.read(folder)
         self._auth = (before and before.prefect_auth) or f"nescord:{secrets.token_urlsafe(24)}"
         self._known = RunningServices(boot_id(), prefect_auth=self._auth)
-        self._is_published = False
+        # A disk that is full, or hangs: the commands beside it go without these services, and they themselves go on.
+        self._write = durable.Teller(partial(services_file.write, folder), again=_PUBLISH_AGAIN)
         self._publish(self._known)
 
     def all(self) -> list[Service]:
@@ -101,10 +107,9 @@ class Services:
         """The user:password of our own Prefect server."""
         return self._auth
 
-    def publish_again(self) -> None:
-        """Try again to say where they answer, if the disk was full."""
-        if not self._is_published:
-            self._publish(self._known)
+    def close(self) -> None:
+        """Say for the last time where they answer."""
+        self._write.close(_PUBLISH_LAST)
 
     def _http(self) -> Child:
         assert self._listener is not None
@@ -119,7 +124,7 @@ class Services:
         return Child(
             _python("nescord.parent", f"{_HTTP_GRACE:g}", self._web_module, str(fd)),
             {**os.environ, "NESCORD_DATA_DIR": str(self._folder.path), "MALLOC_ARENA_MAX": "2"},
-            is_ready=_responds(port, "/healthz"),
+            is_ready=_responds(port, _PAGE_LIVES),
             pass_fds=(fd,),
             tell=tell,
         )
@@ -181,12 +186,7 @@ class Services:
 
     def _publish(self, known: RunningServices) -> None:
         self._known = known
-        try:
-            services_file.write(self._folder, known)
-        except OSError:  # a full disk: the commands beside it go without these services, and they themselves go on
-            self._is_published = False
-        else:
-            self._is_published = True
+        self._write(known)
 
 
 def listen_everywhere(port: int) -> socket.socket:

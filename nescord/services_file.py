@@ -34,18 +34,9 @@ def write(folder: DataFolder, services: RunningServices) -> None:
     durable.tell(_file(folder), json.dumps(asdict(services), indent=2).encode("utf-8"))
 
 
-def remove(folder: DataFolder) -> None:
-    """Nothing runs any more."""
-    durable.remove(_file(folder))
-
-
 def read(folder: DataFolder) -> RunningServices | None:
     """What the file says, whether or not it still counts; None where there is none that can be understood."""
-    try:
-        stored = json.loads(_file(folder).read_bytes())
-        return RunningServices(**{name: _text(stored.get(name)) for name in RunningServices.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return durable.told(_file(folder), _understood)
 
 
 def running(folder: DataFolder, locks: Locks) -> RunningServices | None:
@@ -58,6 +49,13 @@ def running(folder: DataFolder, locks: Locks) -> RunningServices | None:
 
 def _file(folder: DataFolder) -> Path:
     return folder.run / _NAME
+
+
+def _understood(content: bytes) -> RunningServices:
+    stored = json.loads(content)
+    if not isinstance(stored, dict):
+        raise TypeError
+    return RunningServices(**{name: _text(stored.get(name)) for name in RunningServices.__dataclass_fields__})
 
 
 def _text(value: object) -> str:

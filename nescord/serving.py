@@ -10,6 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -20,6 +21,7 @@ from nescord.home import DataFolder
 from nescord.locks import LockName, Locks
 from nescord.logs import Redact, Sink
 from nescord.prefect_api import PrefectApi, Run, Server
+from nescord.redaction import Redactor, secrets_of
 from nescord.service_state import Finding
 from nescord.services import Services
 from nescord.settings import Settings
@@ -65,7 +67,8 @@ def serve(
         _recover(settings)
         services = Services(settings, folder, port=port, with_ui=with_ui, serve=module)
         work = None if once is None else partial(_run_once, once, settings)
-        code = keep_running(services, folder, say, policy=policy, work=work)
+        redact = Redactor([*secrets_of(settings), services.auth])
+        code = keep_running(services, folder, say, policy=policy, work=work, redact=redact)
         if code is None:
             return STOPPED if once else 0
         return code
@@ -88,19 +91,20 @@ def keep_running(
     """
     board = Board(folder, findings or ())
     supervisor = Supervisor(services.all(), folder.run / "logs", say, policy, sink=sink, redact=redact, tell=board.tell)
-    board.show(supervisor)
     processes = Beside(folder, redact, sink)
 
     async def tend() -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(board.keep_right(services))
             if findings is not None:
                 tasks.create_task(Mender(board, folder, say, processes, has_index=services.has_chroma).mend())
             if services.has_chroma:
                 tasks.create_task(Follower(supervisor, folder, say, processes).follow())
+            await asyncio.Event().wait()  # for ever
 
     done = None if work is None else partial(work, supervisor, services)
-    return asyncio.run(supervisor.run(done, beside=tend))
+    with closing(services), closing(board):
+        board.show(supervisor)
+        return asyncio.run(supervisor.run(done, beside=tend))
 
 
 def _recover(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -20,7 +21,15 @@ from pathlib import Path
 from nescord.errors import NescordError
 from nescord.lives import PATIENT, Child, Life, Policy, Service
 from nescord.logs import Log, Redact, Sink
-from nescord.process_groups import adopt_orphans, has_group, how_it_ended, reap_group, signal_group
+from nescord.process_groups import (
+    Orphans,
+    has_group,
+    how_it_ended,
+    reap_group,
+    signal_group,
+    spawn,
+    thread_shortage,
+)
 from nescord.service_state import Phase, ServiceState, State
 
 __all__ = ["FAILED", "PATIENT", "Child", "Policy", "Say", "Service", "Supervisor"]
@@ -56,7 +65,8 @@ class Supervisor:
         redact: Redact = str,
         tell: Callable[[Sequence[ServiceState]], None] = lambda states: None,
     ) -> None:
-        """`tell` hears of every change of a state or of the phase, `sink` of each line of a service (see Log).
+        """`tell` hears of every change of a state or of the phase, and every now and then that there is none; `sink`
+        of each line of a service (see Log).
 
         Both must neither wait nor fail.
         """
@@ -71,6 +81,7 @@ class Supervisor:
         self._has_failed = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._stop_by = math.inf
 
     @property
     def states(self) -> list[ServiceState]:
@@ -107,13 +118,13 @@ class Supervisor:
         FAILED when a required service does not stay alive. `work` and `beside` begin when each of the services was
         tried; `beside` is cancelled before they are stopped.
         """
-        adopt_orphans()
-        tasks: list[asyncio.Task[None]] = []
+        tasks = [self._watched(self._beat(Orphans()))]
         with self._signals():
             try:
                 code = await self._unless_stopped(self._start(tasks, work, beside))
             finally:
                 self._enter("stopping")
+                self._stop_by = time.monotonic() + self._policy.stop_within
                 for task in reversed(tasks):
                     task.cancel()
                     await asyncio.wait({task})
@@ -143,6 +154,12 @@ class Supervisor:
         if work is None:
             work = asyncio.Event().wait  # for ever
         return await work()
+
+    async def _beat(self, orphans: Orphans) -> None:
+        while True:
+            await asyncio.sleep(self._policy.beat)
+            orphans.reap()
+            self._tell(self.states)
 
     def _watched(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """A task without which there is no going on."""
@@ -203,30 +220,30 @@ class Supervisor:
     def _mourn(self, life: Life, end: _End, begun: float) -> float | None:
         """Tell of a death; how long to wait after it, None when it is one too many of a required service."""
         policy, service = self._policy, life.service
-        is_sick = life.dies_often()
-        if is_sick:
+        was_sick = life.is_sick
+        pause = life.die(begun)
+        if life.is_sick and not was_sick:
             fate = "it is required: everything is stopped" if service.required else "degraded"
             self._say(f"{service.name}: {fate}: it ended {policy.deaths} times within {policy.within:g} s")
-        if is_sick and service.required:
+        if life.is_sick and service.required:
             self._change(life, "stopped", end.reason)
             self._say(f"{service.name}: {end.reason}{end.details}")
             self._has_failed = True
             return None
-        pause = policy.rest if is_sick else life.next_pause(time.monotonic() - begun)
-        self._change(life, "degraded" if is_sick else "pausing", end.reason)
+        self._change(life, "degraded" if life.is_sick else "pausing", end.reason)
         self._say(f"{service.name}: {end.reason}{end.details}; tried again in {pause:g} s")
         return pause
 
     async def _live(self, life: Life) -> _End | None:
         """One life, from the start to the end; why it ended, None when it was asked for."""
         service = life.service
-        life.ask_for_restart.clear()
+        life.begin()
         log = Log(self._logs / f"{service.name}.log", redact=self._redact, sink=self._sink)
-        life.lives += 1
         self._change(life, "starting", life.state.reason)
         try:
-            child = await asyncio.to_thread(service.prepare)
-            process = await self._spawn(child, log)
+            with thread_shortage():
+                child = await asyncio.to_thread(service.prepare)
+                process = await self._spawn(child, log)
         except (OSError, NescordError) as error:
             return _End("cannot be started", f": {error}")
         self._change(life, "starting", life.state.reason, process.pid)
@@ -234,9 +251,7 @@ class Supervisor:
         try:
             reason = await self._begin(life, child, ended)
             if not reason:
-                life.is_down.clear()
-                life.is_ready.set()
-                life.was_tried.set()
+                life.get_ready()
                 child.tell(True)
                 self._change(life, "ready", "", process.pid)
                 self._say(f"{service.name}: ready (pid {process.pid})")
@@ -248,10 +263,11 @@ class Supervisor:
                 child.tell(False)
                 self._change(life, "pausing", "", process.pid)
             died = ended.done()
-            await self._end(process, ended, service)
-            if process.stdin is not None:
-                process.stdin.close()
-            await _read_to_the_end(log)
+            ending = asyncio.create_task(self._bury(process, ended, service, log))
+            try:
+                await asyncio.shield(ending)
+            finally:
+                await ending  # also when told to stop meanwhile
         if reason == _ASKED:
             return None
         return _End(how_it_ended(process.returncode or 0) if died else reason, log.tail())
@@ -259,22 +275,15 @@ class Supervisor:
     async def _spawn(self, child: Child, log: Log) -> asyncio.subprocess.Process:
         try:
             with log.opened() as output:
-                return await asyncio.create_subprocess_exec(
-                    *child.command,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=output,
-                    stderr=output,
-                    env=dict(child.env),
-                    cwd=child.cwd,
-                    pass_fds=child.pass_fds,
-                    process_group=0,
+                return await spawn(
+                    child.command, child.env, stdout=output, stderr=output, cwd=child.cwd, pass_fds=child.pass_fds
                 )
         finally:
             child.close()
 
     async def _begin(self, life: Life, child: Child, ended: asyncio.Task[int]) -> str:
         deadline = time.monotonic() + life.service.ready_within
-        while not await child.is_ready():
+        while not await _is_ready(child):
             if ended.done():
                 return "it ended"
             if time.monotonic() > deadline:
@@ -288,7 +297,7 @@ class Supervisor:
         while not ended.done():
             if await self._is_unwanted(life, ended, self._policy.watch_pause):
                 return _ASKED
-            if ended.done() or await child.is_ready():
+            if ended.done() or await _is_ready(child):
                 answered = time.monotonic()
             elif time.monotonic() - answered > self._policy.hangs_after:
                 return f"it has not answered for {self._policy.hangs_after:g} s"
@@ -306,14 +315,27 @@ class Supervisor:
             for each in waiting:
                 each.cancel()
 
+    async def _bury(
+        self, process: asyncio.subprocess.Process, ended: asyncio.Task[int], service: Service, log: Log
+    ) -> None:
+        """End it and read its last words."""
+        await self._end(process, ended, service)
+        if process.stdin is not None:
+            process.stdin.close()
+        log.close()
+        deadline = time.monotonic() + _LOG_PATIENCE
+        while log.is_open and time.monotonic() < min(deadline, self._stop_by):
+            await asyncio.sleep(_LOG_PAUSE)
+
     async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int], service: Service) -> None:
-        """End the process and all of its group. Not to be cut short: who cancels us waits for us."""
+        """End the process and all of its group."""
         deadline = time.monotonic() + service.grace
         signal_group(process.pid, signal.SIGTERM)
         while not ended.done() or has_group(process.pid):
-            if time.monotonic() > deadline or self._hurry.is_set():
+            if time.monotonic() > min(deadline, self._stop_by) or self._hurry.is_set():
                 if has_group(process.pid):
-                    self._say(f"{service.name}: did not end within {service.grace:g} s and is killed")
+                    what = f"within {service.grace:g} s" if time.monotonic() > deadline else "in time"
+                    self._say(f"{service.name}: did not end {what} and is killed")
                 signal_group(process.pid, signal.SIGKILL)
                 await ended
                 reap_group(process.pid)
@@ -335,8 +357,10 @@ class Supervisor:
         self._tell(self.states)
 
 
-async def _read_to_the_end(log: Log) -> None:
-    log.close()
-    deadline = time.monotonic() + _LOG_PATIENCE
-    while log.is_open and time.monotonic() < deadline:
-        await asyncio.sleep(_LOG_PAUSE)
+async def _is_ready(child: Child) -> bool:
+    """Whether it answers; one that cannot be asked, since the machine is short of something, does not."""
+    try:
+        with thread_shortage():
+            return await child.is_ready()
+    except OSError:
+        return False

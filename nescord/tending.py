@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from nescord import gate, reserve, service_state
+from nescord import durable, gate, reserve, service_state
 from nescord.home import DataFolder, boot_id
 from nescord.index.seal import Folder
 from nescord.logs import Log, Redact, Sink
+from nescord.process_groups import spawn
 from nescord.service_state import Finding, ServiceState, SupervisorState
-from nescord.services import Services
 from nescord.supervise import Say, Supervisor
 from nescord.times import utc_text
 
@@ -28,7 +28,8 @@ _RESTART_PAUSE = 10.0
 _FIRST_RETRY, _LONGEST_RETRY = 10.0, 3600.0
 # What waits for a person, such as a full disk, is looked at again before he wonders.
 _LONGEST_LOOK = 300.0
-_PUBLISH_PAUSE = 5.0
+# How soon what could not be written is tried again, and how long the last is waited for.
+_PUBLISH_AGAIN, _PUBLISH_LAST = 5.0, 1.0
 _SETTLED = 5.0
 
 
@@ -41,7 +42,7 @@ class Board:
         self._supervisor: Supervisor | None = None
         self._started_at = utc_text(datetime.now(UTC))
         self._ready_at: str | None = None
-        self._is_written = False
+        self._write_down = durable.Teller(self._written, again=_PUBLISH_AGAIN)
 
     def show(self, supervisor: Supervisor) -> None:
         """From now on this one's services."""
@@ -49,11 +50,11 @@ class Board:
         self.write()
 
     def tell(self, _: Sequence[ServiceState]) -> None:
-        """Something has changed."""
+        """Something has changed, or all goes on."""
         self.write()
 
     def write(self) -> None:
-        """Say how things are; on a full disk another time."""
+        """Say how things are: soon, and on a full disk another time."""
         if self._supervisor is None:
             return
         phase = self._supervisor.phase
@@ -63,21 +64,16 @@ class Board:
             boot_id=boot_id(), pid=os.getpid(), phase=phase, started_at=self._started_at, ready_at=self._ready_at,
             services=tuple(self._supervisor.states), findings=self.findings,
         )  # fmt: skip
-        try:
-            service_state.write(self._folder, state)
-        except OSError:
-            self._is_written = False
-        else:
-            self._is_written = True
+        self._write_down(state)
 
-    async def keep_right(self, services: Services) -> None:
-        """For ever: write again what could not be written, and put room by for the next time that nothing can."""
-        while True:
-            await asyncio.sleep(_PUBLISH_PAUSE)
-            services.publish_again()
-            if not self._is_written:
-                self.write()
-            reserve.put_by(self._folder)
+    def close(self) -> None:
+        """Say for the last time how things are."""
+        self._write_down.close(_PUBLISH_LAST)
+
+    def _written(self, state: SupervisorState) -> None:
+        """In a thread of its own. Then room is put by for the next time that nothing can be written."""
+        service_state.write(self._folder, state)
+        reserve.put_by(self._folder)
 
 
 class Beside:
@@ -89,17 +85,14 @@ class Beside:
         self._sink = sink
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bytes]:
-        """Exit code and standard output of a process, which is killed when we are cancelled."""
+        """Exit code and standard output of a process, which is killed when we are cancelled.
+
+        Raises:
+            OSError: it cannot be started: the machine is short of processes, memory or descriptors.
+        """
         log = Log(self._folder.run / "logs" / f"{name}.log", redact=self._redact, sink=self._sink)
         with log.opened() as output:
-            child = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=output,
-                env=dict(environment),
-                process_group=0,
-            )
+            child = await spawn(command, environment, stdout=asyncio.subprocess.PIPE, stderr=output)
         assert child.stdout is not None
         try:
             answer = await child.stdout.read()
@@ -121,24 +114,32 @@ class Follower:
         self._environment = gate.environment(folder)
         self._place = Folder(folder.chroma, folder.run)
         self._retry = _FIRST_RETRY
+        self._due = self._restarted = 0.0
 
     async def follow(self) -> None:
-        """For ever."""
-        due = restarted = 0.0
+        """For ever, whatever the disk and the machine do meanwhile."""
         while True:
             await asyncio.sleep(_FOLLOW_PAUSE)
-            now = time.monotonic()
             if not self._supervisor.is_ready("chroma"):
                 continue
-            if (reason := self._place.suspicion()) and now > restarted:
-                self._say(f"chroma: its folder is damaged and is begun anew: {reason}")
-                self._supervisor.restart("chroma")
-                restarted, due = now + _RESTART_PAUSE, 0.0
-            elif self._place.doubt() and now > due and not reason:
-                await self._catch_up()
-                is_right = not self._place.doubt()
-                self._retry = _FIRST_RETRY if is_right else min(2 * self._retry, _LONGEST_RETRY)
-                due = time.monotonic() + self._retry
+            try:
+                await self._look()
+            except OSError as error:
+                self._say(f"chroma: cannot be looked after: {error}; tried again in {self._retry:g} s")
+                await asyncio.sleep(self._retry)
+                self._retry = min(2 * self._retry, _LONGEST_RETRY)
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        if (reason := self._place.suspicion()) and now > self._restarted:
+            self._say(f"chroma: its folder is damaged and is begun anew: {reason}")
+            self._supervisor.restart("chroma")
+            self._restarted, self._due = now + _RESTART_PAUSE, 0.0
+        elif self._place.doubt() and now > self._due and not reason:
+            await self._catch_up()
+            is_right = not self._place.doubt()
+            self._retry = _FIRST_RETRY if is_right else min(2 * self._retry, _LONGEST_RETRY)
+            self._due = time.monotonic() + self._retry
 
     async def _catch_up(self) -> None:
         """Compare the server with SQLite."""
@@ -170,11 +171,15 @@ class Mender:
         pause = _FOLLOW_PAUSE if self._failed else _SETTLED
         while self._failed or self._is_due:
             await asyncio.sleep(pause)
-            if not self._failed and self._place.doubt():
-                continue  # the follower is not done
-            pause = min(max(2 * pause, _FIRST_RETRY), _LONGEST_LOOK)
             before = self._board.findings
-            await self._look()
+            longer = min(max(2 * pause, _FIRST_RETRY), _LONGEST_LOOK)
+            try:
+                if not self._failed and self._place.doubt():
+                    continue  # the follower is not done
+                await self._look()
+            except OSError as error:
+                self._say(f"repair: cannot look: {error}; tried again in {longer:g} s")
+            pause = longer
             if self._board.findings != before:
                 self._board.write()
 

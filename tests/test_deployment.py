@@ -107,10 +107,15 @@ def open_path(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _become(folder: Path, **environment: str) -> dict[str, object]:
+def _become(folder: Path, umask: int = 0o022, **environment: str) -> dict[str, object]:
     env = {"PYTHONPATH": os.pathsep.join(sys.path), "HOME": "/root", "NESCORD_UID": str(UID), **environment}
     done = subprocess.run(
-        [sys.executable, "-c", BECOME, str(folder)], capture_output=True, encoding="utf-8", check=True, env=env
+        [sys.executable, "-c", BECOME, str(folder)],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        env=env,
+        umask=umask,
     )
     answer = json.loads(done.stdout)
     assert isinstance(answer, dict)
@@ -136,6 +141,19 @@ def test_root_makes_the_folder_for_the_user_and_becomes_him(open_path: Path) -> 
     }
     assert (volume.stat().st_uid, folder.stat().st_mode & 0o777) == (0, 0o700)
     assert _become(folder)["said"] == []
+
+
+@only_root
+def test_what_root_makes_above_the_folder_lets_the_user_through_whatever_the_umask(open_path: Path) -> None:
+    folder = open_path / "deep" / "inside" / "kb"
+    (open_path / "his").mkdir(mode=0o711)
+    assert [each for each in _become(folder, umask=0o077)["said"] if each.startswith("2 ")] == []  # type: ignore[attr-defined]
+    assert (folder / "written").exists()
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent, folder.parent.parent)] == [
+        *(0o700, 0o755, 0o755)
+    ]
+    _become(open_path / "his" / "kb")
+    assert (open_path / "his").stat().st_mode & 0o777 == 0o711  # what was there stays as it was
 
 
 @only_root

@@ -38,6 +38,24 @@ def test_a_known_secret_is_hidden_in_each_of_its_forms(shown: str) -> None:
     assert shown[-8:] not in hidden  # nor is a part of it left
 
 
+@pytest.mark.parametrize("secret", ["back\\slash-ü-é", "it's-a-secret", "two'kinds\"of-quotes", 'one"kind-of-quotes'])
+def test_a_known_secret_is_hidden_as_json_and_python_show_it(secret: str) -> None:
+    redact = Redactor([secret])
+    for shown in (
+        json.dumps({"token": secret}),
+        json.dumps({"token": secret}, ensure_ascii=False),
+        repr([secret]),
+        repr(f"it's {secret}"),
+        repr(f'"quoted" {secret}'),
+        repr(f"""it's "quoted" {secret}"""),
+        repr(secret.encode()),
+        f"{OSError(2, secret)!r}",
+    ):
+        hidden = redact(shown)
+        assert "***" in hidden, shown
+        assert not [part for part in (secret[:6], secret[-6:]) if part in hidden], hidden
+
+
 def test_of_a_user_and_password_the_password_is_a_secret_of_its_own() -> None:
     redact = Redactor(["nescord:correct-horse"])
     assert redact("nescord:correct-horse") == "***"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cli_runs import NOTES, in_process, write_notes
 from flow_world import processes_naming, wait_for
-from services_world import PATIENCE, Running, running
+from services_world import PATIENCE, Running, prefect_elsewhere, running
 
 from nescord.prefect_api import PrefectApi, Run, find_server, patiently
 from nescord.settings import Settings
@@ -152,6 +152,26 @@ def test_it_stops_at_once_while_it_starts(tmp_path: Path) -> None:
         wait_for("the Prefect server", lambda: "flows.server" in _commands(data), PATIENCE)
         assert stopped.stop() == 0
         assert not processes_naming(str(data))
+
+
+def test_no_secret_is_kept_in_the_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESCORD_VECTOR", "exact")
+    data = _base(tmp_path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from nescord.serving import serve; from nescord.settings import Settings\n"
+        "serve(Settings(data_dir=Path(sys.argv[1])), lambda text: print(text, flush=True), module='toy_web')"
+    )
+    secrets = {"NESCORD_STATUS_TOKEN": "the-token-of-the-page", "TOY_WEB_ENDS": "1"}
+    with (
+        prefect_elsewhere(polled=False) as prefect,
+        running(data, ["-c", code, str(data)], PREFECT_API_URL=prefect, **secrets) as started,
+    ):
+        started.hears("serve: ended with exit code 3")
+        assert started.stop() == 0
+    logged = (data / "run" / "logs" / "serve.log").read_text()
+    assert logged.startswith("token ***\n")
+    assert secrets["NESCORD_STATUS_TOKEN"] not in logged + started.said
 
 
 def test_without_a_knowledge_base_it_says_how_to_begin(tmp_path: Path) -> None:

@@ -65,6 +65,34 @@ def test_a_required_service_that_dies_now_and_then_is_started_again(tmp_path: Pa
     assert watched.supervisor.states[0].restarts == QUICK.deaths + 1
 
 
+def test_what_was_sick_is_tried_once_after_each_rest_until_it_was_well(tmp_path: Path) -> None:
+    # Dies at once four times, then is well for a while, then dies at once again.
+    code = (
+        "import pathlib, sys, time\n"
+        "lives = pathlib.Path(sys.argv[1]); lives.open('a').write('x')\n"
+        "time.sleep(1.5 if len(lives.read_text()) == 5 else 0)"
+    )
+    policy = replace(QUICK, deaths=2, rest=0.3, well_after=0.8)
+    watched = Watched(tmp_path, program("a", code, str(tmp_path / "lives")), policy=policy)
+
+    async def work() -> int:
+        await watched.until(lambda: len(watched.heard("tried again")) >= 6)
+        return 0
+
+    assert watched.run(work) == 0
+    pauses = [line.rpartition("tried again in ")[2] for line in watched.heard("tried again")]
+    assert pauses[:6] == ["0.05 s", "0.3 s", "0.3 s", "0.3 s", "0.05 s", "0.3 s"]
+    assert len(watched.heard("a: degraded: it ended 2 times within 60 s")) == 2
+
+
+def test_starts_that_fail_count_however_long_they_take(tmp_path: Path) -> None:
+    slow = replace(toy(tmp_path, "slow", "silent", required=True), ready_within=0.8)
+    watched = Watched(tmp_path, slow, policy=replace(QUICK, deaths=3, within=0.7))
+
+    assert watched.run() == FAILED
+    assert len(watched.heard("slow: not ready within 0.8 s")) == 3
+
+
 def test_each_change_of_a_service_is_told(tmp_path: Path) -> None:
     watched = Watched(tmp_path, toy(tmp_path, "a"), toy(tmp_path, "b", needs="a"))
     pids = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -261,6 +262,50 @@ def test_a_full_disk_keeps_nobody_from_searching_and_is_over_when_there_is_room(
             assert started.stop() == 0
 
 
+def test_a_disk_without_room_for_another_file_keeps_nobody_from_searching(tmp_path: Path, prefect: str) -> None:
+    with small_disk(tmp_path / "disk", 90) as disk:
+        subprocess.run(["mount", "-o", "remount,nr_inodes=150", str(disk)], check=True)
+        data = disk / "kb"
+        verified_base(disk).close()
+        with running(tmp_path / "before", [WORKER, str(data)], PREFECT_API_URL=prefect) as started:
+            wait_for("the room that is put by", (data / "run" / "reserve").exists)
+            started.hears("all services are ready")
+            assert started.stop() == 0
+        _fill_with_files(disk / "small")
+        with running(tmp_path / "said", [WORKER, str(data)], PREFECT_API_URL=prefect) as started:
+            started.hears("the disk is full: the room that was put by is used")
+            started.hears("degraded: volume.inodes: ")
+            started.hears("all services are ready")
+            found = in_process("--data-dir", data, "search", "--json", "green leaf")
+            assert (found.code, bool(found.document)) == (0, True)
+            for path in (disk / "small").iterdir():
+                path.unlink()
+            started.hears("repair: no check fails any more")
+            wait_for("the room that is put by again", (data / "run" / "reserve").exists)
+            assert started.stop() == 0
+
+
+def test_without_a_place_for_a_single_file_it_starts_and_recovers(tmp_path: Path, prefect: str) -> None:
+    with small_disk(tmp_path / "disk", 90) as disk:
+        subprocess.run(["mount", "-o", "remount,nr_inodes=150", str(disk)], check=True)
+        data = disk / "kb"
+        verified_base(disk).close()
+        with running(tmp_path / "before", [WORKER, str(data)], PREFECT_API_URL=prefect) as started:
+            started.hears("all services are ready")
+            assert started.stop() == 0
+        for path in (data / "run").glob("reserve*"):
+            path.unlink()
+        _fill_with_files(disk / "small")
+        with running(tmp_path / "said", [WORKER, str(data)], PREFECT_API_URL=prefect) as started:
+            started.hears("degraded: volume.inodes: ")
+            started.hears("degraded: database.open: ")
+            started.hears("all services are ready")
+            for path in (disk / "small").iterdir():
+                path.unlink()
+            started.hears("repair: no check fails any more")
+            assert started.stop() == 0
+
+
 def test_without_a_single_byte_it_starts_and_recovers(tmp_path: Path, prefect: str) -> None:
     with small_disk(tmp_path / "disk", 80) as disk:
         data = disk / "kb"
@@ -282,6 +327,15 @@ def _fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
+
+
+def _fill_with_files(folder: Path) -> None:
+    """Until there is no place for another."""
+    folder.mkdir()
+    with suppress(OSError):
+        for number in range(10_000):
+            (folder / str(number)).touch()
+    assert os.statvfs(folder).f_favail == 0
 
 
 def _children(started: Running) -> list[int]:

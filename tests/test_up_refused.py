@@ -210,6 +210,17 @@ def test_where_copies_cannot_be_asked_for_nothing_is_begun_but_what_is_there_goe
     starts(data, tmp_path / "said", NESCORD_OFF_SITE=away)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_reason_of_a_start_that_fails_holds_no_secret(tmp_path: Path, form: str) -> None:
+    secret = "a-token-of-the-page"
+    data = tmp_path / secret
+    data.mkdir()
+    (data / "photo.jpg").write_text("not ours")
+    done = in_process("--data-dir", data, "up", "--log-format", form, env={"NESCORD_STATUS_TOKEN": secret})
+    assert (done.code, "/*** holds no knowledge base" in done.out + done.err) == (2, True)
+    assert secret not in done.out + done.err
+
+
 def test_as_json_the_reason_is_a_line_of_the_log(tmp_path: Path) -> None:
     done = in_process(
         "--data-dir", tmp_path / "data", "up", "--log-format", "json", env={"RAILWAY_ENVIRONMENT_ID": "e"}

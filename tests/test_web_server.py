@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flow_world import wait_for
 
+from nescord.web.lookout import Lookout
 from nescord.web.server import Answer, Request, StatusServer
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -132,6 +133,28 @@ def test_beyond_the_most_connections_it_says_busy_and_recovers() -> None:
         held.close()
         close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         wait_for("room again", lambda: _asked(port, close)[0] == 200, 5)
+
+
+def test_a_look_that_hangs_is_waited_for_once_and_its_answer_counts_when_it_comes() -> None:
+    go_on = threading.Event()
+    looks = []
+
+    def look() -> str:
+        looks.append(1)
+        go_on.wait(20)
+        return "found"
+
+    lookout = Lookout("test", look, keep=60, patience=0.4)
+    begun = time.monotonic()
+    assert lookout.latest() is None
+    assert 0.4 <= time.monotonic() - begun < 5
+    begun = time.monotonic()
+    for _ in range(100):
+        assert lookout.latest() is None
+    assert time.monotonic() - begun < 0.4
+    go_on.set()
+    wait_for("the answer", lambda: lookout.latest() == "found", 5)
+    assert looks == [1]
 
 
 def test_many_at_once_are_all_answered(port: int) -> None:

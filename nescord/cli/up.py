@@ -34,10 +34,12 @@ def up(
     from nescord.up import up as run
 
     settings = Settings(data_dir=Call.of(context, data_dir, as_json=False).data_dir, log_format=log_format)
-    with Printer(sys.stdout, settings.log_format, Redactor(secrets_of(settings))) as printer:
+    redact = Redactor(secrets_of(settings))
+    with Printer(sys.stdout, settings.log_format, redact) as printer:
         try:
             code = run(settings, printer, port=port, with_ui=not no_ui)
         except NescordError as error:
+            error.args = (redact(str(error)),)
             if settings.log_format == "text":
                 raise  # and said on stderr
             printer(OURS, f"ERROR {error}")

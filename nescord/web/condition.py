@@ -63,9 +63,10 @@ class Condition:
 def condition_of(state: SupervisorState | None, database: Database) -> Condition:
     """How all of it is."""
     reader = Part("database", "stopped" if database.value else "ready", is_required=True, reason=database.value)
-    if state is None:
-        supervisor = Part("supervisor", "stopped", is_required=True, reason="no supervisor runs")
-        return Condition("away", "no supervisor runs", (supervisor, reader))
+    if state is None or state.is_old:
+        reason = "no supervisor runs" if state is None else "the supervisor was not heard of"
+        supervisor = Part("supervisor", "stopped", is_required=True, reason=reason)
+        return Condition("away", reason, (supervisor, reader))
     parts = (
         _supervisor(state),
         *(_part_of(service) for service in state.services),

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from nescord import service_state
 from nescord.home import DataFolder
 from nescord.locks import Locks
+from nescord.service_state import SupervisorState
 from nescord.settings import Settings
 from nescord.web.access import Access, access
 from nescord.web.condition import Condition, Database, condition_of
@@ -51,6 +52,8 @@ class Site:
     def answer(self, request: Request) -> Answer:
         """What is at that address."""
         match request.url.path:
+            case "/alive":
+                return Answer(200, "alive\n")  # of nothing but this process, for the supervisor
             case "/healthz":
                 return self._healthz()
             case "/readyz":
@@ -75,6 +78,11 @@ class Site:
         state = service_state.running(self._folder, self._locks)
         return condition_of(state, self._database.latest() or Database.SILENT)
 
+    def _state(self) -> SupervisorState | None:
+        """What the supervisor says, unless that is long ago."""
+        state = service_state.running(self._folder, self._locks)
+        return None if state is None or state.is_old else state
+
     def _healthz(self) -> Answer:
         condition = self._condition()
         return Answer(200, "ok\n") if condition.is_ready else Answer(503, f"{condition.problem}\n")
@@ -91,8 +99,7 @@ class Site:
     def _metrics(self) -> Answer:
         from nescord.web import metrics  # not paid for where nobody asks
 
-        state = service_state.running(self._folder, self._locks)
-        return Answer(200, metrics.metrics(state, self._figures.latest()), metrics.CONTENT_TYPE)
+        return Answer(200, metrics.metrics(self._state(), self._figures.latest()), metrics.CONTENT_TYPE)
 
     def _page(self, request: Request) -> Answer:
         settings = self._settings
@@ -100,8 +107,7 @@ class Site:
         language = chosen(asked, request.languages, settings.language)
         private = None
         if access(request.authorization, settings.status_token) is Access.GRANTED:
-            state = service_state.running(self._folder, self._locks)
-            private = Private(state, self._figures.latest(), self._runs.latest())
+            private = Private(self._state(), self._figures.latest(), self._runs.latest())
         body = Page(Texts(language), settings).html(self._condition(), private)
         headers = {
             "Content-Security-Policy": POLICY,
