@@ -6,6 +6,12 @@ A message names the thing, what is wrong and the mend. Shells print `str(error)`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nescord.embedding import Vectors
+
 
 class NescordError(Exception):
     """Base of all errors that a person can do something about."""
@@ -77,8 +83,60 @@ class TextRefusedError(EmbeddingError):
     """The model refuses a text for good: asking again is of no use, other texts are not concerned."""
 
 
+class UnusableVectorsError(TextRefusedError):
+    """Some vectors of an answer are none. The others, by their place in what was asked, need not be paid for again."""
+
+    def __init__(self, message: str, right: Mapping[int, Vectors]) -> None:
+        super().__init__(message)
+        self.right = right
+
+
 class EmbeddingUnavailableError(ServiceUnavailableError):
     """There is no model to embed with: search goes on by keyword only, and says so."""
+
+
+class WrongAnswerError(EmbeddingError):
+    """A model elsewhere answers otherwise than it was asked, and no text is to blame: the next answer may be right."""
+
+
+class BlockedError(TextRefusedError):
+    """A model elsewhere will not read or say this: it is too long, or against its rules. `tokens` is what that cost."""
+
+    def __init__(self, message: str, *, tokens: int = 0) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+
+
+class RemoteRefusedError(EmbeddingUnavailableError):
+    """A model elsewhere refuses every call until somebody mends a setting, which the message names."""
+
+
+class RemoteError(ServiceUnavailableError):
+    """A model elsewhere did not answer, which may pass. `may_be_billed`: nobody knows whether it was done."""
+
+    def __init__(self, message: str, *, may_be_billed: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_billed = may_be_billed
+
+
+class OutageError(RemoteError):
+    """A model elsewhere has failed so often that it is left alone for a while; the message says until when."""
+
+
+class RateLimitedError(ServiceUnavailableError):
+    """More was asked of a model elsewhere than it allows; `retry_after` are the seconds to wait, if they are known."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AnswerUnavailableError(ServiceUnavailableError):
+    """There is no model to answer with: the best passages are shown instead, and it is said."""
+
+
+class BudgetError(ServiceUnavailableError):
+    """The month's budget does not allow this call; says what is switched off, and until when."""
 
 
 class FailedChecksError(NescordError):
@@ -97,5 +155,6 @@ def is_transient(error: object) -> bool:
     return (
         isinstance(error, NescordError)
         and error.exit_code == LockTimeoutError.exit_code
-        and not isinstance(error, EmbeddingUnavailableError)  # a model that is not there does not come by itself
+        # A model that is not there does not come by itself, and a budget not within the time that one waits.
+        and not isinstance(error, EmbeddingUnavailableError | BudgetError)
     )

@@ -1,0 +1,1 @@
+"""Servers that speak the protocol of a service elsewhere, for real clients: nothing of ours or theirs is patched."""
