@@ -24,7 +24,7 @@ from nescord.decoding import DecodeError
 from nescord.drafting import Drafting, diff_chunks
 from nescord.embed import EmbedProgress
 from nescord.identifiers import uuid7
-from nescord.notes import Change, IngestReport
+from nescord.notes import Change, Chunk, IngestReport
 from nescord.sources import vault
 from nescord.sources.vault import Fingerprint, FoundFile, KnownFile, Scan, UnreadableError
 from nescord.times import utc_text
@@ -62,13 +62,15 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
     """`stop` is asked between files and batches: true ends the run after the batch at hand. `progress` is told after
-    each batch of notes, `embed_progress` after each batch of texts that got their vectors."""
+    each batch of notes, `embed_progress` after each batch of texts that got their vectors; in a dry run `drafted` of
+    each note that would be stored, with its new chunks."""
 
     allow_mass_delete: bool = False
     dry_run: bool = False
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[Progress], None] = lambda _: None
     embed_progress: Callable[[EmbedProgress], None] = lambda _: None
+    drafted: Callable[[DraftNote, Sequence[Chunk]], None] = lambda *_: None
 
 
 def plan(catalog: Catalog, source: Source, root: Path, drafting: Drafting) -> IngestPlan:
@@ -263,6 +265,11 @@ class _Run:
 
     def _flush(self, done: int) -> None:
         batch, self._batch = self._batch, _Batch()
+        if self._options.dry_run:
+            for _, draft, new in batch.new:
+                self._options.drafted(draft, [each.chunk for each in new])
+            for _, draft, diff in batch.changed:
+                self._options.drafted(draft, [each.chunk for each in diff.new])
         if not self._options.dry_run and (batch.new or batch.changed or batch.touched or batch.failed or batch.mended):
             with self._catalog.write() as connection:
                 notes_sql.insert(connection, batch.new)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from nescord.costs import EmbeddingCost
 
 BlockKind = Literal["heading", "paragraph", "list", "code", "table", "quote", "html", "rule"]
 LinkKind = Literal["wiki", "markdown", "embed"]
@@ -201,7 +204,7 @@ class IngestReport:
     """What one ingest of one vault did. Counts are notes; `seconds` is wall time.
 
     `embedded` texts got a vector, `pending` chunks still wait for one, `indexed` rows were added to Chroma; `degraded`
-    says what could not be done and why.
+    says what could not be done and why. `cost` is what embedding will cost, in a dry run, with a model elsewhere.
     """
 
     source: str = ""
@@ -224,6 +227,7 @@ class IngestReport:
     seconds: float = 0.0
     dry_run: bool = False
     interrupted: bool = False
+    cost: EmbeddingCost | None = None
     messages: list[str] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

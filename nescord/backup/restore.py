@@ -1,9 +1,9 @@
 """Put a snapshot in the place of the database: all or nothing, and never the only copy lost.
 
 Whatever is wrong with the snapshot shows before anything is touched. The present database is backed up first, and kept
-as files besides. Vectors that were made since then are carried over, for they were paid for; what was erased for good
-stays erased. Vaults are not ingested again until somebody has looked at what that would change, or the next hourly run
-would undo the restore.
+as files besides. Vectors that were made since then are carried over, for they were paid for, and so is what was paid;
+what was erased for good stays erased. Vaults are not ingested again until somebody has looked at what that would
+change, or the next hourly run would undo the restore.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from nescord.backup.manifest import Manifest
 from nescord.backup.store import BackupStore
 from nescord.catalog import fulltext
 from nescord.catalog import notes as notes_sql
+from nescord.catalog import revisions as revisions_sql
 from nescord.catalog import sources as sources_sql
 from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError, UsageError
 from nescord.home import DataFolder, read_identity
@@ -233,6 +234,7 @@ def _made_fit(
         carried = _carry_over(connection, present, remarks) if present else 0
         with connection:
             again = sum(notes_sql.erase(connection, note) for note in gone)
+            revisions_sql.forget(connection, gone)
             connection.execute("UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'epoch'")
             vaults = [source for source in sources_sql.all_sources(connection) if source.kind != "capture"]
             if vaults:
@@ -259,6 +261,24 @@ _CARRIED = (
 )
 
 
+# What was paid is paid, for what and by whom it is known only here: the sum alone is remembered beside the backups
+# (spent.py). A call that was under way when the snapshot was made has ended since.
+_SPENT_SINCE = (
+    """
+    INSERT INTO ledger SELECT * FROM present.ledger WHERE true
+    ON CONFLICT (id) DO UPDATE SET tokens = excluded.tokens, settled_at = excluded.settled_at
+    WHERE ledger.settled_at IS NULL
+    """,
+    "INSERT OR IGNORE INTO budget_override SELECT * FROM present.budget_override",
+    """
+    INSERT OR IGNORE INTO query_vector
+    SELECT model.id, theirs.text_hash, theirs.vector, theirs.used_at FROM present.query_vector AS theirs
+    JOIN present.model AS named ON named.id = theirs.model JOIN main.model ON model.key = named.key
+    """,
+)
+_HAS_LEDGER = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'ledger'"
+
+
 _WRITES_FAIL = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE)
 
 
@@ -271,6 +291,9 @@ def _carry_over(connection: apsw.Connection, present: Path, remarks: list[str]) 
             with connection:
                 for statement in _CARRIED:
                     connection.execute(statement)
+                if connection.execute(_HAS_LEDGER).get:  # not in a snapshot of an older version
+                    for statement in _SPENT_SINCE:
+                        connection.execute(statement)
         finally:
             connection.execute("DETACH present")
     except apsw.Error as error:

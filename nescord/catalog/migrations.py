@@ -166,7 +166,81 @@ CREATE TABLE unused_embedding (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED)
+# What calls to models elsewhere cost. A row of the ledger is there before its call; `tokens` is what counts: the
+# estimate, until the call is settled. `day` is the day in the zone of the settings at that time, and its month the one
+# that pays. Ids are unique among all lives of a knowledge base, so that a restore can unite the rows of two.
+_SPENDING = """
+CREATE TABLE ledger (
+    id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    day TEXT NOT NULL,
+    model TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    who TEXT NOT NULL,
+    estimate INTEGER NOT NULL CHECK (estimate >= 0),
+    tokens INTEGER NOT NULL CHECK (tokens >= 0),
+    settled_at TEXT
+) WITHOUT ROWID;
+CREATE INDEX ledger_by_day ON ledger (day, settled_at, tokens);
+
+CREATE TABLE budget_override (
+    id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    tokens INTEGER NOT NULL CHECK (tokens >= 0),
+    until TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- The vectors of queries that were asked lately: each search would be a call.
+CREATE TABLE query_vector (
+    model INTEGER NOT NULL REFERENCES model (id),
+    text_hash BLOB NOT NULL,
+    vector BLOB NOT NULL,
+    used_at TEXT NOT NULL,
+    PRIMARY KEY (model, text_hash)
+);
+CREATE INDEX query_vector_by_use ON query_vector (used_at);
+
+-- Questions, and whether the notes had an answer. `spaces` is a JSON list of where was asked; null: everywhere.
+CREATE TABLE question (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    spaces TEXT,
+    text TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    is_answered INTEGER NOT NULL CHECK (is_answered IN (0, 1))
+);
+"""
+
+# What notes of ours said before they were changed through us. A row outlives the trash: it goes when its note is
+# erased, or the one that it went into. `merge` is common to all that one merge has replaced ("": the note was edited).
+_REVISIONS = """
+CREATE TABLE note_revision (
+    id INTEGER PRIMARY KEY,
+    merge TEXT NOT NULL,
+    merged_into TEXT NOT NULL,
+    replaced_at TEXT NOT NULL,
+    note_id TEXT NOT NULL,
+    path TEXT NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    front_matter TEXT NOT NULL,
+    aliases TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    names TEXT NOT NULL,
+    lang TEXT NOT NULL,
+    author TEXT NOT NULL,
+    space TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+CREATE INDEX note_revision_of ON note_revision (note_id);
+CREATE INDEX note_revision_in ON note_revision (merged_into);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 # "NSCD": lets `file` and a restore tell our database from any other.

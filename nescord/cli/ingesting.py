@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from nescord.costs import Cost, EmbeddingCost
     from nescord.embed import EmbedProgress
     from nescord.ingest import Progress
     from nescord.notes import IngestReport
@@ -257,6 +258,21 @@ def _show(report: IngestReport) -> None:
     else:
         said = ", ".join(f"{name} {count}" for name, count in counts if count or name == "unchanged")
         screen.line(f"{title}: {said}")
+    if report.cost:
+        _show_cost(screen, report.cost)
+
+
+def _show_cost(screen: Screen, cost: EmbeddingCost) -> None:
+    """What a model elsewhere will be paid for this."""
+    model = cost.model_key.split("|")[1]
+    screen.line(f"to embed with {model}: {_priced(cost.warm)}; all notes, from nothing: {_priced(cost.cold)}")
+    if cost.warm.tokens > cost.left:
+        left = f"the month's budget has {cost.left:,} tokens left"
+        screen.line(Part(f"{left}: what does not fit waits, and is found by its words (nescord budget)", "yellow"))
+
+
+def _priced(cost: Cost) -> str:
+    return f"{cost.texts:,} texts, about {cost.tokens:,} tokens, ${cost.usd:,.4f}"
 
 
 def _say_what_is_wrong(report: IngestReport) -> None:

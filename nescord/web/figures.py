@@ -15,6 +15,7 @@ import apsw
 from nescord import service_state
 from nescord.backup.manifest import parse_id
 from nescord.backup.store import BackupStore
+from nescord.budget import BudgetState
 from nescord.catalog import sources as sources_sql
 from nescord.catalog import status as status_sql
 from nescord.errors import LockTimeoutError, NescordError
@@ -46,6 +47,7 @@ class Stored:
     last_change: str
     degraded: tuple[str, ...]
     paused: str
+    budget: BudgetState
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class Reader:
                 status = status_sql.status(connection)
                 meaning = base.meaning.status(connection)
                 paused = sources_sql.paused(connection)
+            budget = base.budget.state()
         except (NescordError, apsw.Error, OSError):
             return None
         return Stored(
@@ -138,6 +141,7 @@ class Reader:
             last_change=status.last_ingest,
             degraded=meaning.degraded,
             paused=paused,
+            budget=budget,
         )
 
     def _memory(self) -> dict[str, int]:

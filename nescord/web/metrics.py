@@ -56,6 +56,11 @@ def _of_figures(figures: Figures | None) -> Iterator[Metric]:
         yield from _gauge("nescord_pending", "Chunks that have no vector yet.", stored.pending)
         yield from _gauge("nescord_behind", "Changes that Chroma has not been told.", stored.behind)
         yield from _gauge("nescord_database_bytes", "Size of the database.", stored.bytes)
+        budget = stored.budget
+        yield from _gauge("nescord_tokens_used", "Tokens of models elsewhere, this month, settled.", budget.used)
+        help_text = "Tokens that calls without a known end may have cost this month."
+        yield from _gauge("nescord_tokens_reserved", help_text, budget.reserved)
+        yield from _gauge("nescord_tokens_limit", "Tokens that the month may cost.", budget.limit)
         help_text = "Since an ingest last found something to store."
         yield from _gauge("nescord_last_ingest_age_seconds", help_text, _age(stored.last_change))
     if backups := figures.backups:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from nescord.budget import BudgetState
 from nescord.service_state import Finding, SupervisorState
 from nescord.settings import Settings
 from nescord.web.condition import Condition, Part
@@ -172,12 +173,19 @@ class Page:
             (texts("pending"), f"{stored.pending:,}"),
             (texts("behind"), f"{stored.behind:,}"),
             (texts("last_change"), self._ago(stored.last_change)),
-            (texts("budget"), texts("budget.uncounted", limit=f"{self._settings.gemini_monthly_limit:,}")),
+            (texts("budget"), self._spent(stored.budget)),
         ]
         notes = list(stored.degraded)
+        if stored.budget.off and stored.budget.limit:
+            purposes = texts("and").join(texts(f"purpose.{purpose}") for purpose in sorted(stored.budget.off))
+            notes.append(texts("budget.off", what=purposes, when=self._local(stored.budget.returns_at.isoformat())))
         if stored.paused:
             notes.append(texts("paused", snapshot=stored.paused))
         return self._card("knowledge", _facts(facts), *(element("p", each, class_="soft note") for each in notes))
+
+    def _spent(self, budget: BudgetState) -> str:
+        numbers = {"used": f"{budget.total:,}", "limit": f"{budget.limit:,}", "share": f"{budget.share:.1%}"}
+        return self._texts("budget.used", **numbers)
 
     def _runs(self, runs: tuple[FlowRun, ...] | None) -> Markup:
         texts = self._texts
