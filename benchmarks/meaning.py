@@ -53,7 +53,7 @@ def run(notes: int, seed: int, scratch: Path) -> dict[str, str]:
     rows["notes, chunks"] = f"{report.added:,}, {report.chunks_added:,}"
     with KnowledgeManager.open(Settings(data_dir=data, embedder="local", vector="exact")) as km:
         with km._base.verb() as catalog, catalog.write() as connection:
-            model = sql.add_model(connection, km._base.meaning.service.model_key)
+            model = sql.add_model(connection, LocalEmbedder.model_key)
             texts = sql.pending(connection, model, _SAMPLE)
         rate = bare_rate([embedding_input(text.title, text.headings, text.text) for text in texts])
         rows["bare model, 1 thread, chunks per CPU s"] = f"{rate:.1f}"

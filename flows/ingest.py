@@ -11,7 +11,7 @@ does nothing and says so. Of runs of one vault at once, one looks again for all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar, cast
@@ -36,6 +36,7 @@ from flows.common import (
 from flows.notify import on_completion, on_crashed, on_failure
 from flows.runners import by_setting, embed, in_turn, is_in_this_process
 from nescord import KnowledgeManager
+from nescord.embed import Answer, PendingWork
 from nescord.errors import EmbeddingError, LockTimeoutError, NescordError, ServiceUnavailableError
 from nescord.ingest import IngestOptions, IngestPlan
 from nescord.meaning import MeaningReport
@@ -142,6 +143,10 @@ def _caught_up(knowledge: KnowledgeManager, report: IngestReport) -> IngestRepor
     _embed_pending(knowledge, report)
     drained = drain(knowledge)
     report.pending, report.indexed = drained.pending, drained.indexed
+    before = report.embedded
+    _embed_pending(knowledge, report, second=True)
+    if report.embedded > before:  # what Chroma follows has grown by it
+        drained = drain(knowledge)
     report.degraded = list(dict.fromkeys([*report.degraded, *drained.degraded]))
     failures = knowledge.failures()
     begun = f"new knowledge base at {knowledge.folder.path}" if knowledge.is_new else ""
@@ -165,19 +170,30 @@ def _nothing_done(what: str, remark: str) -> Summary:
     return {name: getattr(IngestReport(degraded=[remark]), name) for name in _SUMMARY}
 
 
-def _embed_pending(knowledge: KnowledgeManager, report: IngestReport) -> None:
+def _embed_pending(knowledge: KnowledgeManager, report: IngestReport, *, second: bool = False) -> None:
     """Embed batch by batch and store each as soon as it is there. Notes are kept and found by words without it."""
     try:
-        with knowledge.pending_work() as work, progress_shown(PROGRESS_KEY) as tell:
-            embed_batch = work.embed_batch if is_in_this_process() else work.embed_elsewhere
-            with closing(in_turn(lambda batch: embed.submit(partial(embed_batch, batch)), work.batches)) as answers:
-                for number, (batch, answer) in enumerate(zip(work.batches, answers, strict=True)):
-                    tell("embedding", number, len(work.batches))
-                    embedded, refused = work.store_batch(batch, answer)
-                    report.embedded += embedded
-                    report.refused += refused
+        with (
+            knowledge.pending_work(second=second) as work,
+            progress_shown(PROGRESS_KEY) as tell,
+            closing(_embedded(work)) as answers,
+        ):
+            for number, (batch, answer) in enumerate(zip(work.batches, answers, strict=True)):
+                tell("embedding", number, len(work.batches))
+                embedded, refused = work.store_batch(batch, answer)
+                report.embedded += embedded
+                report.refused += refused
     except (EmbeddingError, ServiceUnavailableError, LockTimeoutError) as error:
         report.degraded.append(f"vector: {error}")
+
+
+def _embedded(work: PendingWork) -> Generator[list[Answer]]:
+    """The answers to the batches, in their order. A model elsewhere is asked from here alone: each batch is stored
+    before the next is paid for, and only this process keeps its budget and its pace."""
+    if work.is_remote:
+        return (work.embed_batch(batch) for batch in work.batches)
+    embed_batch = work.embed_batch if is_in_this_process() else work.embed_elsewhere
+    return in_turn(lambda batch: embed.submit(partial(embed_batch, batch)), work.batches)
 
 
 def _unsearched(value: T) -> T:

@@ -1,7 +1,8 @@
 """T2: give every chunk its vector. What is missing is asked of the catalog, so an interrupted run just goes on.
 
 A batch is embedded outside any transaction and then stored together with its rows of the log that indexes follow: a
-kill loses the batch in flight and nothing else. Equal text is embedded once, ever.
+kill loses the batch in flight and nothing else. Equal text is embedded once, ever. What a model elsewhere has answered
+is stored request by request, whatever becomes of the requests beside it: each is paid for.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.vectors import PendingText
-from nescord.errors import EmbeddingError, TextRefusedError
+from nescord.errors import EmbeddingError, NescordError, TextRefusedError, UnusableVectorsError
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.catalog.database import Catalog
-    from nescord.embedding import Embedder
+    from nescord.embedding import Embedder, Vectors
     from nescord.embedding.service import Embed, EmbeddingService
 
 # About a second of the local model's work on two cores: what a kill may cost, and how long a stop may take.
@@ -33,15 +34,20 @@ COARSE_TEXTS = 512
 # A text's vector, as stored, or why it is refused for good.
 Answer = bytes | str
 EmbedBatch = Callable[[Sequence[PendingText]], list[Answer]]
+# Texts with their answers; and all such pieces of a request, with what went wrong after them.
+_Piece = tuple[Sequence[PendingText], list[Answer]]
+_Result = tuple[list[_Piece], NescordError | None]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedProgress:
-    """How far a run is: texts done, of how many chunks (equal ones are done at once), and seconds since it began."""
+    """How far a run is: texts done, `refused` among them, of how many chunks (equal ones are done at once), and seconds
+    since it began."""
 
     done: int
     total: int
     seconds: float
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ def embed_pending(
     the same; a capture that embeds its own text meanwhile does no harm.
 
     Raises:
-        EmbeddingError: the model cannot be had or its answers cannot be used; what was stored before is kept.
+        EmbeddingError: the model's answers cannot be used; what was stored before, as `progress` was told, is kept.
+        ServiceUnavailableError: the model cannot be had, or its budget does not allow more (BudgetError).
     """
     if is_done(catalog, service.model_key):
         return EmbedReport()
@@ -82,10 +89,16 @@ def embed_pending(
     with catalog.read() as connection:
         total = vectors_sql.count_pending(connection, model)
     embedded = refused = left = 0
+
+    def count(new: int, unfit: int) -> None:
+        nonlocal embedded, refused
+        embedded, refused = embedded + new, refused + unfit
+        progress(EmbedProgress(embedded + refused, total, time.perf_counter() - started, refused))
+
     with service.much(total) as embed:
         while True:
             with catalog.read() as connection:
-                batch = vectors_sql.pending(connection, model, BATCH_TEXTS)
+                batch = vectors_sql.pending(connection, model, min(BATCH_TEXTS, service.at_once))
             if not batch:
                 if _is_closed(catalog, model):
                     break
@@ -94,9 +107,7 @@ def embed_pending(
                 with catalog.read() as connection:
                     left = vectors_sql.count_pending(connection, model)
                 break
-            new, unfit = _store(catalog, model, batch, _embedded(embed, batch), through=batch[-1].chunk)
-            embedded, refused = embedded + new, refused + unfit
-            progress(EmbedProgress(embedded + refused, total, time.perf_counter() - started))
+            _embed_and_store(catalog, service, embed, model, batch, count, stop)
     return EmbedReport(embedded, refused, left, round(time.perf_counter() - started, 3))
 
 
@@ -107,18 +118,33 @@ def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[Pen
     with catalog.read() as connection:
         known = vectors_sql.vectors_of(connection, model, None, [text.chunk for text in texts])
     missing = list({text.text_hash: text for text in texts if text.chunk not in known}.values())
-    embedded, refused = _store(catalog, model, missing, _embedded(service.embed, missing)) if missing else (0, 0)
+    embedded, refused = 0, 0
+    for request in service.requests(_inputs(missing)) if missing else ():
+        some = missing[request]
+        new, unfit = _store(catalog, model, some, _embedded(service.embed, some))
+        embedded, refused = embedded + new, refused + unfit
     _is_closed(catalog, model)
     return EmbedReport(embedded, refused, 0, round(time.perf_counter() - started, 3))
 
 
 class PendingWork:
-    """All that waits for a vector, in `batches`, for who has each embedded elsewhere (a flow, in its tasks)."""
+    """All that waits for a vector, in `batches`, for who has each embedded elsewhere (a flow, in its tasks).
+
+    `is_remote`: by a model that is asked from this process alone, one request a batch.
+    """
 
     def __init__(
-        self, catalog: Catalog, embedder: Embedder, embed: Embed, model: int, batches: Sequence[list[PendingText]]
+        self,
+        catalog: Catalog,
+        embedder: Embedder,
+        embed: Embed,
+        model: int,
+        batches: Sequence[list[PendingText]],
+        *,
+        is_remote: bool = False,
     ) -> None:
         self.batches = batches
+        self.is_remote = is_remote
         self._catalog = catalog
         self._embedder = embedder
         self._embed = embed
@@ -173,7 +199,9 @@ def pending_work(catalog: Catalog, service: EmbeddingService, size: int = COARSE
         _is_closed(catalog, model)
     with service.much(len(texts)) as embed:
         batches = [texts[first : first + size] for first in range(0, len(texts), size)]
-        work = PendingWork(catalog, service.embedder, embed, model, batches)
+        if service.remote:
+            batches = [texts[request] for request in service.requests(_inputs(texts))]
+        work = PendingWork(catalog, service.embedder, embed, model, batches, is_remote=service.remote is not None)
         try:
             yield work
         finally:
@@ -196,10 +224,96 @@ def _model(catalog: Catalog, service: EmbeddingService) -> int:
         return vectors_sql.add_model(connection, service.model_key)
 
 
+def _embed_and_store(
+    catalog: Catalog,
+    service: EmbeddingService,
+    embed: Embed,
+    model: int,
+    batch: Sequence[PendingText],
+    count: Callable[[int, int], None],
+    stop: Callable[[], bool],
+) -> None:
+    """One batch, in as many requests as it takes; `count` is told what each has brought (embedded, refused).
+
+    After `stop` only the requests under way are waited for.
+
+    Raises:
+        NescordError: the first that went wrong. What the others have brought is stored.
+    """
+    requests = [batch[request] for request in service.requests(_inputs(batch))]
+    if len(requests) == 1:
+        results = iter([_asked(embed, batch)])
+    else:
+        results = _asked_at_once(embed, requests, service.remote.parallel if service.remote else 1, stop)
+    failed, done = None, 0
+    for pieces, error in results:
+        for texts, answers in pieces:
+            done += len(texts)
+            count(*_store(catalog, model, texts, answers, through=batch[-1].chunk if done == len(batch) else None))
+        failed = failed or error
+    if failed:
+        raise failed
+
+
+def _asked_at_once(
+    embed: Embed, requests: Sequence[Sequence[PendingText]], threads: int, stop: Callable[[], bool]
+) -> Iterator[_Result]:
+    """What comes of each, as it comes. After a failure or a stop no other is begun."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(threads) as pool:
+        asked = [pool.submit(_asked, embed, request) for request in requests]
+        for answer in as_completed(asked):
+            if answer.cancelled():
+                continue
+            result = answer.result()
+            yield result
+            if result[1] or stop():
+                for other in asked:
+                    other.cancel()
+
+
+def _asked(embed: Embed, batch: Sequence[PendingText]) -> _Result:
+    """The texts that were answered, piece by piece, and why the others were not."""
+    pieces = []
+    try:
+        for piece in _pieces(embed, batch):
+            pieces.append(piece)
+    except NescordError as error:
+        return pieces, error
+    return pieces, None
+
+
 def _embedded(embed: Embed, batch: Sequence[PendingText]) -> list[Answer]:
+    return [answer for _, answers in _pieces(embed, batch) for answer in answers]
+
+
+def _pieces(embed: Embed, batch: Sequence[PendingText]) -> Iterator[_Piece]:
+    """The texts with an answer for each, in their order. Halves find the refused ones."""
+    try:
+        yield batch, [_stored(vector) for vector in embed(_inputs(batch))]
+        return
+    except UnusableVectorsError as error:
+        right = error.right
+        yield batch, [_stored(right[place]) if place in right else str(error) for place in range(len(batch))]
+        return
+    except TextRefusedError as error:
+        if len(batch) == 1:
+            yield batch, [str(error)]
+            return
+    middle = len(batch) // 2
+    yield from _pieces(embed, batch[:middle])
+    yield from _pieces(embed, batch[middle:])
+
+
+def _stored(vector: Vectors) -> bytes:
+    return vector.astype("<f4").tobytes()
+
+
+def _inputs(batch: Sequence[PendingText]) -> list[str]:
     from nescord.embedding.service import embedding_input
 
-    return _answers(embed, [embedding_input(text.title, text.headings, text.text) for text in batch])
+    return [embedding_input(text.title, text.headings, text.text) for text in batch]
 
 
 def _store(
@@ -224,17 +338,6 @@ def _store(
         if through is not None:
             vectors_sql.set_embedded_through(connection, model, through)
     return len(vectors), len(refused)
-
-
-def _answers(embed: Embed, texts: Sequence[str]) -> list[Answer]:
-    """One for each text. Halves find the refused ones."""
-    try:
-        return [vector.astype("<f4").tobytes() for vector in embed(texts)]
-    except TextRefusedError as error:
-        if len(texts) == 1:
-            return [str(error)]
-    middle = len(texts) // 2
-    return _answers(embed, texts[:middle]) + _answers(embed, texts[middle:])
 
 
 def _is_closed(catalog: Catalog, model: int) -> bool:

@@ -28,6 +28,11 @@ def standardised(cosines: Scores, mean: Scores, std: Scores) -> Scores:
     return (cosines - mean) / np.maximum(std, 1e-3)
 
 
+def together(first: Scores, second: Scores, has_first: NDArray[np.bool_], has_second: NDArray[np.bool_]) -> Scores:
+    """What two models say, in deviations: the mean where a candidate has vectors of both, else that of the one."""
+    return np.where(has_first & has_second, (first + second) / 2, np.where(has_second, second, first))
+
+
 def min_max(values: Scores) -> Scores:
     """Values scaled to 0..1; all 1 where they are equal."""
     if not values.size:

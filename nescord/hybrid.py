@@ -18,7 +18,7 @@ from nescord.catalog import search as search_sql
 from nescord.catalog.search import Filter, FoundChunk
 from nescord.catalog.vectors import LANGUAGE_GROUPS
 from nescord.embedding import Vectors
-from nescord.fusion import Fusion, Scores, fused, standardised
+from nescord.fusion import Fusion, Scores, fused, standardised, together
 from nescord.index import VectorIndex
 from nescord.index.exact import ExactIndex, PlacedChunk
 from nescord.language import detect, language_group
@@ -28,10 +28,14 @@ from nescord.query import Filters, Query, by_parts, telling
 # With so few chunks allowed by the filters, all of them are scored: what an index finds first may all be filtered out.
 FEW_CHUNKS = 4_000
 _SAMPLE = 500
+_FEWEST = 20
 # Chosen on the tune half of the golden queries (docs/measured/golden.md): a note whose words do not say the whole
-# query, and whose vector is neither this near nor this far above its language's mean, is hardly an answer.
+# query, and whose vector is neither this near nor this far above its language's mean, is hardly an answer. This is of
+# the local model: all cosines of the others are higher, and nothing of theirs is marked.
 WEAK_COSINE = 0.25
 WEAK_Z = 3.0
+# The vectors of another model, and the query as one of them.
+Second = tuple[ExactIndex, Vectors]
 # Below every cosine: of a chunk whose text waits for its vector, or was refused one.
 _NO_VECTOR = -2.0
 
@@ -68,10 +72,12 @@ def hybrid_candidates(
     fusion: Fusion | None,
     alpha: float,
     minimum: float | None = None,
+    second: Second | None = None,
 ) -> list[Candidate]:
     """The best `limit` notes by both sides, best first; by vectors alone with `fusion=None`.
 
-    A note whose cosine is below `minimum`, or that has no vector, is left out if that is given.
+    A note whose cosine is below `minimum`, or that has no vector, is left out if that is given. With a `second` model,
+    whatever vectors it has count together with those of the first.
     """
     width = max(50, 5 * limit)
     allowed = Filter(query, scope, required=[term for term in query.terms if term.is_required])
@@ -82,26 +88,34 @@ def hybrid_candidates(
         words, says_all = _by_words(connection, query, allowed, width)
     found = _near(connection, index, exact, vector, allowed, width, limit)
     found |= _placed(connection, exact, vector, allowed, [one.id for one in words.values() if one.id not in found])
+    if second is not None:
+        more = [hit.chunk for hit in second[0].query(connection, second[1], width) if hit.chunk not in found]
+        found |= _placed(connection, exact, vector, allowed, list(search_sql.allowed_chunks(connection, allowed, more)))
+    nearness = None if second is None else _both(connection, exact, vector, second, found)
     best: dict[int, tuple[float, int, str]] = {}
     for chunk, (note, group, near) in found.items():
+        if nearness is not None:
+            near = nearness[chunk]
         if note not in best or (near, -chunk) > (best[note][0], -best[note][1]):
             best[note] = (near, chunk, group)
     if minimum is not None:
-        best = {note: one for note, one in best.items() if one[0] >= max(minimum, -1)}
+        best = {note: one for note, one in best.items() if found[one[1]].cosine >= max(minimum, -1)}
     if not best:
         return []
     keys = list(best)
     groups = np.array([group for _, _, group in best.values()])
-    cosine = np.array([near for near, _, _ in best.values()])
+    cosine = np.array([found[chunk].cosine for _, chunk, _ in best.values()])
     keyword = np.array([words[note].score if note in words else 0.0 for note in keys])
     # A note that its words put here is shown where they stand.
     shown = np.array([words[note].id if note in words else chunk for note, (_, chunk, _) in best.items()])
     z = _standardised(connection, exact, vector, cosine, groups)
+    near_all = z if nearness is None else np.array([near for near, _, _ in best.values()])
     if fusion is None:
-        scores = z
+        scores = near_all
     else:
         says = np.array([note in says_all for note in keys])
-        scores = fused(fusion, keyword, says, cosine, z, alpha, groups == language_group(detect(query.text)))
+        ranked = cosine if nearness is None else near_all
+        scores = fused(fusion, keyword, says, ranked, near_all, alpha, groups == language_group(detect(query.text)))
     return [
         Candidate(
             note=keys[at],
@@ -230,18 +244,43 @@ def _best_of_each_group(ordered: Mapping[int, tuple[int, str]], width: int, limi
     return kept
 
 
+def _both(
+    connection: apsw.Connection, exact: ExactIndex, vector: Vectors, second: Second, found: Mapping[int, PlacedChunk]
+) -> dict[int, float]:
+    """How near each chunk is in deviations of its language, by the vectors of both models that it has."""
+    other, other_vector = second
+    groups = np.array([placed.language_group for placed in found.values()])
+    cosine = np.array([placed.cosine for placed in found.values()])
+    scores = other.scores(connection, other_vector, list(found))
+    others = np.array([scores.get(chunk, _NO_VECTOR) for chunk in found])
+    z = together(
+        _standardised(connection, exact, vector, cosine, groups),
+        _standardised(connection, other, other_vector, others, groups),
+        cosine > _NO_VECTOR,
+        others > _NO_VECTOR,
+    )
+    return dict(zip(found, z.tolist(), strict=True))
+
+
 def _standardised(
     connection: apsw.Connection, exact: ExactIndex, vector: Vectors, cosine: Scores, groups: NDArray[np.str_]
 ) -> Scores:
     """The cosines in deviations of their language group, over a fixed sample of its stored vectors."""
     mean, std = np.empty(len(groups)), np.empty(len(groups))
-    for group in LANGUAGE_GROUPS:
-        rows = exact.sample(connection, group, _SAMPLE)
-        sample = rows @ vector if len(rows) else np.zeros(0)
-        # A handful of notes has no distribution: the model's usual one stands in for it.
+    samples = [
+        rows @ vector if len(rows := exact.sample(connection, group, _SAMPLE)) else np.zeros(0)
+        for group in LANGUAGE_GROUPS
+    ]
+    # A handful of notes has no distribution: that of all notes stands in for it, or what is usual.
+    usual = _spread(np.concatenate(samples), (0.1, 0.1))
+    for group, sample in zip(LANGUAGE_GROUPS, samples, strict=True):
         here = groups == group
-        mean[here], std[here] = (float(sample.mean()), float(sample.std())) if len(sample) >= 20 else (0.1, 0.1)
+        mean[here], std[here] = _spread(sample, usual)
     z = standardised(cosine, mean, std)
     # What has no vector yet is as far as the farthest that has one: a made-up distance would squeeze all others.
     known = cosine > _NO_VECTOR
     return np.where(known, z, z[known].min() if known.any() else 0.0)
+
+
+def _spread(sample: NDArray[np.floating], usual: tuple[float, float]) -> tuple[float, float]:
+    return (float(sample.mean()), float(sample.std())) if len(sample) >= _FEWEST else usual

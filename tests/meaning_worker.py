@@ -38,7 +38,7 @@ def main() -> None:
     data, vault, log, verb = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     embed.BATCH_TEXTS = 16
     with KnowledgeManager.open(Settings(data_dir=data, embedder="local", lock_timeout=60)) as km:
-        km._base.meaning.service = EmbeddingService(LoggingEmbedder(log))
+        km._base.meaning.models.own = EmbeddingService(LoggingEmbedder(log))
         print("ready", flush=True)
         report = km.ingest(vault)
         indexed = km.rebuild_index().indexed if verb == "rebuild" else report.indexed

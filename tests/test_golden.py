@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from survival import SOAK
 
 from benchmarks import fusion, golden
 from benchmarks.fusion import DEFAULT, Sample, Variant
@@ -80,6 +82,24 @@ def test_search_by_meaning_and_by_both_answers_the_golden_queries_as_measured(sa
         assert hybrid[f"{lang} keyword: recall@5"].mean == 1
         assert hybrid[f"{lang} keyword: MRR@10"].mean >= 0.88
         assert hybrid[f"{lang} paraphrase: MRR@10"].mean >= 0.56
+
+
+@pytest.mark.skipif(not SOAK, reason="e5 takes a minute (NESCORD_SOAK=1)")
+def test_local_and_e5_together_answer_the_golden_queries_better_than_local(tmp_path: Path) -> None:
+    with Sample(tmp_path / "kb", embedder="local+e5") as both:
+        for split in fusion.SPLITS:
+            ranks = {
+                model: [
+                    rank
+                    for group in fusion.GROUPS
+                    for rank in fusion.reciprocal_ranks(both.search(replace(DEFAULT, model=model)), group, split)
+                ]
+                for model in fusion.MODELS
+            }
+            means = {model: sum(found) / len(found) for model, found in ranks.items()}
+            print(split, means)
+            assert means["local+e5"] >= 0.82
+            assert means["local+e5"] > means["local"]
 
 
 def test_queries_that_nothing_answers_are_marked_weak_as_measured(sample: Sample) -> None:

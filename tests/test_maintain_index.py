@@ -63,7 +63,7 @@ def based(world: World, model: str = MODEL) -> Iterator[OpenBase]:
     base = OpenBase(world.folder, world.settings, is_new=False)
     embedder = HashingEmbedder()
     embedder.model_key = model
-    base.meaning.service = EmbeddingService(embedder)
+    base.meaning.models.own = EmbeddingService(embedder)
     try:
         yield base
     finally:
@@ -166,6 +166,7 @@ def test_collections_of_a_model_that_is_no_longer_used_go_once_they_are_far_behi
     with world.catalog.write() as connection:
         other = vectors_sql.add_model(connection, another)
         connection.execute("INSERT INTO embedding SELECT NULL, ?, text_hash, vector FROM embedding", (other,))
+        connection.execute("INSERT INTO meta VALUES ('live_model', ?)", (another,))
 
     def of_the_first() -> list[str]:
         with world.catalog.read() as connection:

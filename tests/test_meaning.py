@@ -85,7 +85,11 @@ def test_a_model_that_is_switched_away_and_back_embeds_nothing_again(tmp_path: P
     for turn, name in enumerate(("one", "two", "one", "two")):
         model = CountingEmbedder(name)
         with open_base(tmp_path / "kb", embedder=model, vector="exact") as km:
-            asked[turn] = km.ingest(vault).embedded
+            if turn:
+                asked[turn] = km.migrate(model.model_key).embedded
+                assert km.ingest(vault).embedded == 0
+            else:
+                asked[turn] = km.ingest(vault).embedded
             assert len(model.asked) == asked[turn]
             hits = km.search("plum", mode="vector")
             assert hits

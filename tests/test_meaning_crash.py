@@ -48,7 +48,7 @@ def assert_whole(data: Path) -> None:
     """Every chunk has its vector, and every collection holds these and no others, and gives them all."""
     settings = Settings(data_dir=data, embedder="local")
     with KnowledgeManager.open(settings) as km:
-        km._base.meaning.service = EmbeddingService(HashingEmbedder())
+        km._base.meaning.models.own = EmbeddingService(HashingEmbedder())
         status = km.meaning()
         assert (status.pending, status.behind) == (0, 0)
         with km._base.verb() as catalog, catalog.read() as connection:

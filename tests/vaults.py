@@ -38,7 +38,7 @@ def open_base(folder: Path, *, embedder: Embedder | str = "none", **settings: ob
     name = embedder if isinstance(embedder, str) else "none"
     km = KnowledgeManager.open(Settings(**{"data_dir": folder, "embedder": name, **settings}))
     if not isinstance(embedder, str):
-        km._base.meaning.service = EmbeddingService(embedder)
+        km._base.meaning.models.own = EmbeddingService(embedder)
     return km
 
 

@@ -85,7 +85,7 @@ class _Named:
 def base_of(world: World) -> OpenBase:
     """The open knowledge base around the database of an index world."""
     base = OpenBase(world.folder, world.settings, is_new=False)
-    base.meaning.service = EmbeddingService(_Named())  # type: ignore[arg-type]  # it embeds nothing
+    base.meaning.models.own = EmbeddingService(_Named())  # type: ignore[arg-type]  # it embeds nothing
     return base
 
 

@@ -19,6 +19,8 @@ import apsw
 import numpy as np
 
 from nescord.backup.manifest import Probe
+from nescord.catalog import model_choice
+from nescord.catalog import vectors as vectors_sql
 from nescord.embedding import Vectors
 from nescord.notes import Scope
 from nescord.query import parse_query
@@ -45,7 +47,7 @@ def make_probes(connection: apsw.Connection, seed: int) -> tuple[str, tuple[Prob
         "SELECT id, title FROM note WHERE trashed_at IS NULL ORDER BY id"
     ).fetchall()  # type: ignore[assignment]  # two columns
     chosen = random.Random(seed).sample(notes, min(PROBES, len(notes)))
-    model = _model_with_most(connection)
+    model = _live_model(connection)
     texts = [_SYNTAX.sub(" ", title) for _, title in chosen]
     vectors = [_vector_of(connection, model[0], note_id) if model else "" for note_id, _ in chosen]
     return model[1] if model else "", _answered(connection, model[0] if model else None, texts, vectors)
@@ -155,9 +157,7 @@ def _agree(before: _Hits, after: _Hits) -> bool:
     return all(abs(score - least) <= _TIE for score in strays)
 
 
-def _model_with_most(connection: apsw.Connection) -> tuple[int, str] | None:
-    row = connection.execute(
-        "SELECT model.id, model.key FROM embedding JOIN model ON model.id = embedding.model "
-        "GROUP BY model.id ORDER BY count(*) DESC LIMIT 1"
-    ).get
-    return None if row is None else (int(row[0]), str(row[1]))
+def _live_model(connection: apsw.Connection) -> tuple[int, str] | None:
+    key = model_choice.live_key(connection)
+    number = None if key is None else vectors_sql.model_id(connection, key)
+    return None if key is None or number is None else (number, key)

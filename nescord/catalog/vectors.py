@@ -93,7 +93,8 @@ def pending(connection: apsw.Connection, model: int, limit: int) -> list[Pending
     rows = connection.execute(
         "SELECT min(chunk.id), chunk.text_hash, note.title, chunk.headings, chunk.text FROM chunk "
         "JOIN note ON note.key = chunk.note WHERE chunk.id IN (SELECT id FROM chunk WHERE id > "
-        f"(SELECT embedded_through FROM model WHERE id = :model) AND {_HAS_NO_VECTOR} ORDER BY id LIMIT :limit) "
+        "coalesce((SELECT embedded_through FROM model WHERE id = :model), 0) "
+        f"AND {_HAS_NO_VECTOR} ORDER BY id LIMIT :limit) "
         "GROUP BY chunk.text_hash ORDER BY 1",
         {"model": model, "limit": limit},
     )
@@ -108,6 +109,25 @@ def texts_of_note(connection: apsw.Connection, note_id: str) -> list[PendingText
         (note_id,),
     )
     return [PendingText(*row) for row in rows]
+
+
+def all_texts(connection: apsw.Connection) -> Iterator[PendingText]:
+    """Every text that is stored, once."""
+    rows = connection.execute(
+        "SELECT min(chunk.id), chunk.text_hash, note.title, chunk.headings, chunk.text FROM chunk "
+        "JOIN note ON note.key = chunk.note GROUP BY chunk.text_hash"
+    )
+    return (PendingText(*row) for row in rows)
+
+
+def known_texts(connection: apsw.Connection, model: int) -> set[bytes]:
+    """The hashes of the texts that have a vector of the model, or are refused for good."""
+    rows = connection.execute(
+        "SELECT text_hash FROM embedding WHERE model = ?1 UNION ALL "
+        "SELECT text_hash FROM embed_failure WHERE model = ?1",
+        (model,),
+    )
+    return {bytes(text_hash) for (text_hash,) in rows}
 
 
 def count_pending(connection: apsw.Connection, model: int) -> int:
@@ -141,6 +161,11 @@ def count_embeddings(connection: apsw.Connection, model: int) -> int:
     """How many texts have a vector of the model."""
     count: int = connection.execute("SELECT count(*) FROM embedding WHERE model = ?", (model,)).get
     return count
+
+
+def has_embeddings(connection: apsw.Connection, model: int) -> bool:
+    """Whether any text has a vector of the model."""
+    return connection.execute("SELECT 1 FROM embedding WHERE model = ? LIMIT 1", (model,)).get is not None
 
 
 def last_seq(connection: apsw.Connection) -> int:

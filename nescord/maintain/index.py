@@ -36,9 +36,9 @@ def collections(base: OpenBase, catalog: Catalog, *, dry_run: bool) -> Outcome:
     build them again."""
     is_exact = base.settings.vector == "exact"
     key = ""
-    with suppress(ServiceUnavailableError):  # without a model nobody knows which one is used
-        key = base.meaning.service.model_key
     with catalog.read() as connection:
+        with suppress(ServiceUnavailableError):  # without a model nobody knows which one is used
+            key = base.meaning.live_key(connection)
         known = vectors_sql.collections(connection)
         model = vectors_sql.model_id(connection, key)
         lagging = sql.lagging_collections(connection, None if is_exact else model, KEPT_ROWS)
