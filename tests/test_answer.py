@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks import golden
 from nescord import KnowledgeManager
-from nescord.answer import LONGEST, PASSAGES, Answer
+from nescord.answering import Answer
+from nescord.answering.extractive import LONGEST, PASSAGES
 from tests.hashing_embedder import HashingEmbedder
 from tests.vaults import SAMPLE, open_base, write_notes
 
@@ -98,5 +99,5 @@ def test_what_could_not_be_asked_is_missing(tmp_path: Path) -> None:
         km.ingest(tmp_path / "v")
         answer = km.answer("plum jam")
         assert [citation.text for citation in answer.citations] == ["plum jam needs sugar"]
-        assert [reason.split(":")[0] for reason in answer.missing] == ["vector"]
+        assert [reason.split(":")[0] for reason in answer.missing] == ["vector", "answer"]
         assert (answer.mode, answer.model, answer.tokens, answer.weak) == ("extractive", "", 0, False)

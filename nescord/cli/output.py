@@ -84,6 +84,12 @@ class Screen:
         """Text of several lines, as it is."""
         _write(self._stream, whole_text(text))
 
+    def piece(self, text: str) -> None:
+        """A part of a text of several lines, for all to see at once."""
+        if self._stream is not None:
+            self._stream.write(whole_text(text))
+            self._stream.flush()
+
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows of cells: a table in a terminal, else one line each with tabs between the cells and no headers."""
         if not self.is_terminal:

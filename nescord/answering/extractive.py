@@ -1,16 +1,17 @@
-"""Answers made of what is stored: the best passages with citations, nothing written by a model.
+"""Answers that no model writes: the best passages, word for word, their matches marked.
 
-Every citation names the note, its heading and the characters it was taken from; the body at that place is read and must
-be the passage, so a citation cannot point at something else. Words written by a model will come behind the same shape.
+Only what would call people is taken out of the text; a citation has its passage as it stands in the note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import apsw
 
+from nescord.answering import Answer, Citation
+from nescord.answering.cleaning import without_mentions
+from nescord.answering.pack import paragraphs, stripped
 from nescord.catalog import search as search_sql
 from nescord.catalog.search import Passage
 from nescord.notes import SearchHit
@@ -19,39 +20,6 @@ from nescord.snippets import Marker
 # Passages in an answer, and about how many characters of one are shown.
 PASSAGES = 4
 LONGEST = 700
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """`[number]` in an answer: characters `start:end` of the body of a note, which are `text`; `marks` lie in it."""
-
-    number: int
-    note_id: str
-    path: str
-    title: str
-    heading: str
-    link: str
-    start: int
-    end: int
-    text: str
-    marks: tuple[tuple[int, int], ...]
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is known about a question. `mode` is `extractive`; no model writes yet, so `model` is "" and `tokens` 0.
-
-    `missing` says in words what could not be asked and why; `weak`, that nothing stored seems to answer the question.
-    """
-
-    text: str
-    citations: tuple[Citation, ...]
-    mode: str = "extractive"
-    model: str = ""
-    tokens: int = 0
-    missing: tuple[str, ...] = ()
-    weak: bool = False
 
 
 def extract(
@@ -77,7 +45,7 @@ def extract(
             )
         )  # fmt: skip
     return Answer(
-        text="\n\n".join(f"{citation.text} [{citation.number}]" for citation in citations),
+        text="\n\n".join(f"{without_mentions(citation.text)} [{citation.number}]" for citation in citations),
         citations=tuple(citations),
         missing=tuple(missing),
         weak=all(hit.weak for hit in hits),
@@ -89,18 +57,6 @@ def _best_part(passage: Passage, marker: Marker) -> tuple[int, int]:
     between them cuts one, or narrowed around its matches where it is too long."""
     body, start, end = passage.body, passage.start, passage.end
     if end - start <= LONGEST:
-        begin = body.rfind("\n\n", 0, start) + 2 if body.rfind("\n\n", 0, start) >= 0 else 0
-        stop = body.find("\n\n", end)
-        stop = len(body) if stop < 0 else stop
-        if body[begin:start].strip() and end - begin <= 2 * LONGEST:
-            start = begin
-        if body[end:stop].strip() and stop - start <= 2 * LONGEST:
-            end = stop
-        return _stripped(body, start, end)
+        return paragraphs(body, start, end, 2 * LONGEST)
     first, last = marker.densest(body[start:end], LONGEST)
-    return _stripped(body, start + first, start + last)
-
-
-def _stripped(body: str, start: int, end: int) -> tuple[int, int]:
-    text = body[start:end]
-    return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
+    return stripped(body, start + first, start + last)
