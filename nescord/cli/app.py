@@ -10,12 +10,15 @@ from typer.main import get_command
 from nescord.cli import (
     answering,
     backups,
+    budget,
+    connecting,
     diagnosis,
     finding,
     flows,
     indexing,
     ingesting,
     keeping,
+    knowing,
     maintaining,
     off_site,
     services,
@@ -61,6 +64,14 @@ def _tree() -> typer.Typer:
     app.command("related")(finding.related)
     app.command("show")(finding.show)
     app.command("capture")(keeping.capture)
+    app.command("links")(knowing.links)
+    app.command("tags")(knowing.tags)
+    app.command("summarize")(knowing.summarize)
+    app.command("review")(knowing.review)
+    app.command("duplicates")(connecting.duplicates)
+    app.command("merge")(connecting.merge)
+    app.command("graph")(connecting.graph)
+    app.command("secrets")(knowing.secrets)
     app.command("status")(telling.status)
     app.command("failures")(telling.failures)
     app.command("verify")(verifying.verify)
@@ -78,6 +89,7 @@ def _tree() -> typer.Typer:
     index = typer.Typer(help="The index for searching by meaning: how far it is, build it anew.", rich_markup_mode=None)
     index.command("status")(indexing.index_status)
     index.command("rebuild")(indexing.index_rebuild)
+    index.command("migrate")(indexing.index_migrate)
     app.add_typer(index, name="index")
     backup = typer.Typer(help="Backups: make, prove, list, restore, prune.", rich_markup_mode=None)
     backup.command("create")(backups.create)
@@ -91,6 +103,14 @@ def _tree() -> typer.Typer:
     backup.command("replicate")(off_site.backup_replicate)
     backup.command("keygen")(off_site.backup_keygen)
     app.add_typer(backup, name="backup")
+    spending = typer.Typer(
+        help="What models elsewhere have cost this month, and what they may cost.",
+        rich_markup_mode=None,
+        invoke_without_command=True,
+    )
+    spending.callback()(budget.budget)
+    spending.command("allow")(budget.budget_allow)
+    app.add_typer(spending, name="budget")
     app.command("services")(services.services)
     app.command("up")(up.up)
     flow = typer.Typer(help="What runs in the background: list, run, watch, stop.", rich_markup_mode=None)

@@ -68,7 +68,7 @@ def capture(
         note = knowledge.capture(content, space=space, author=author, source=source)
         try:
             _show_kept(note, call)
-            _embed(knowledge, note)
+            embed(knowledge, note.id)
         except KeyboardInterrupt:
             say("interrupted: it is kept and found by its words; the next ingest embeds it")
             raise typer.Exit(128 + signal.SIGINT) from None
@@ -84,10 +84,10 @@ def _show_kept(note: Note, call: Call) -> None:
         sys.stdout.flush()  # whoever reads it need not wait for the model
 
 
-def _embed(knowledge: KnowledgeManager, note: Note) -> None:
-    """Nothing that goes wrong here can undo a capture: the next ingest embeds what this one could not."""
+def embed(knowledge: KnowledgeManager, note_id: str) -> None:
+    """Nothing that goes wrong here can undo what was stored: the next ingest embeds what this one could not."""
     try:
-        knowledge.embed_note(note.id)
+        knowledge.embed_note(note_id)
     except NescordError as error:
         say(f"note: it is found by its words only: vector: {error}")
 
@@ -127,7 +127,7 @@ def source_move(
 ) -> None:
     """Say that a vault lives in another folder now. Its notes keep their ids."""
     call = Call.of(context, data_dir, as_json)
-    with call.open() as knowledge, _naming():
+    with call.open() as knowledge, naming():
         source = knowledge.move_source(name, path)
     if call.as_json:
         emit({"name": source.name, "kind": source.kind, "root": source.root, "space": source.space})
@@ -143,7 +143,7 @@ def source_remove(
 ) -> None:
     """Forget a vault. Its notes go to the trash, its files stay; ingesting it again brings both back."""
     call = Call.of(context, data_dir, as_json)
-    with call.open() as knowledge, _naming():
+    with call.open() as knowledge, naming():
         trashed = knowledge.remove_source(name)
     if call.as_json:
         emit({"name": name, "trashed": trashed})
@@ -177,7 +177,7 @@ def note_restore(
     With --at a note that is alive stays as it is, and what it said then is stored beside it.
     """
     call = Call.of(context, data_dir, as_json)
-    with call.open() as knowledge, _naming():
+    with call.open() as knowledge, naming():
         note = knowledge.restore_note(note_id, at=at)
     if call.as_json:
         emit({"note_id": note.id, "path": note.path, "title": note.title, "owner": note.owner})
@@ -196,7 +196,7 @@ def note_erase(
     call = Call.of(context, data_dir, as_json)
     if not yes:
         ask(f"Erase {note_id} for good?", call)
-    with call.open() as knowledge, _naming():
+    with call.open() as knowledge, naming():
         knowledge.erase_note(note_id)
     if call.as_json:
         emit({"note_id": note_id, "erased": True})
@@ -205,7 +205,7 @@ def note_erase(
 
 
 @contextmanager
-def _naming() -> Iterator[None]:
+def naming() -> Iterator[None]:
     """What is named here must exist: exit code 1, "nothing found", is for questions (search and show)."""
     try:
         yield

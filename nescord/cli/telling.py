@@ -28,7 +28,9 @@ def status(context: typer.Context, data_dir: DataDir = None, as_json: Json = Fal
             asdict(counts)
             | {"embeddings": meaning.embeddings, "pending": meaning.pending, "behind": meaning.behind}
             | {"index": {"kind": meaning.index_kind, "count": meaning.index_count}}
-            | {"model_key": meaning.model_key, "degraded": meaning.degraded}
+            | {"model_key": meaning.model_key}
+            | {"second": {"model_key": meaning.second, "pending": meaning.second_pending}}
+            | {"degraded": meaning.degraded}
         )
         return
     languages = ", ".join(f"{language or '?'} {count:,}" for language, count in counts.languages.items())
