@@ -100,9 +100,11 @@ class Drafting:
 
     def restored(self, note: Note, *, source: int, path: str) -> DraftNote:
         """A trashed note as one of ours: same text and dates, no file behind it."""
-        data = note.body.encode("utf-8", "surrogatepass")
+        # A body that begins as front matter does is none, and must not be taken for it.
+        body = f"\n{note.body}" if note.body.startswith("---") else note.body
+        data = body.encode("utf-8", "surrogatepass")
         draft = self._draft(
-            parse(note.body, note.title),
+            parse(body, note.title),
             source=source,
             path=path,
             raw_path=None,

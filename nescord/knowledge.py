@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from nescord import again, registry
 from nescord.catalog import notes as notes_sql
+from nescord.catalog import revisions as revisions_sql
 from nescord.catalog import sources as sources_sql
 from nescord.catalog import status as status_sql
 from nescord.catalog.database import Catalog
@@ -27,6 +29,7 @@ from nescord.errors import NotFoundError, UsageError
 from nescord.home import DataFolder, note_counts
 from nescord.identifiers import uuid7
 from nescord.locks import LockName
+from nescord.meaning_verbs import MeaningVerbs
 from nescord.notes import Failure, IngestReport, Note, Scope, TrashedNote
 from nescord.opened import OpenBase
 from nescord.scoped import ScopedKnowledge
@@ -36,15 +39,13 @@ from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.backup.manager import BackupManager
-    from nescord.embed import EmbedReport, PendingWork
-    from nescord.index.drain import RebuildReport
+    from nescord.budget import Budget
     from nescord.ingest import IngestOptions, IngestPlan
     from nescord.maintain import MaintainReport
-    from nescord.meaning import MeaningReport, MeaningStatus
     from nescord.persistence import OffSiteSummary, PersistenceReport
 
 
-class KnowledgeManager(ScopedKnowledge):
+class KnowledgeManager(ScopedKnowledge, MeaningVerbs):
     """The owner's view of a knowledge base: every space, and the verbs that change sources. A context manager."""
 
     def __init__(self, base: OpenBase) -> None:
@@ -119,14 +120,19 @@ class KnowledgeManager(ScopedKnowledge):
         Raises:
             VaultError: no such folder, or no telling which source it is. LockTimeoutError: another ingest runs.
         """
-        from nescord import ingest
+        from nescord import costs, ingest
 
         options = options or ingest.IngestOptions()
         if path is None and self.is_vault_remote and (options.dry_run or not self.paused()):
             self.sync_source()
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             found = self._plan(catalog, path, name, moved, is_kept=not options.dry_run)
+            costing = costs.costing(catalog, self._base) if options.dry_run else None
+            if costing:
+                options = replace(options, drafted=costing.add)
             report = ingest.commit(catalog, found, self._base.drafting, options)
+            if costing:
+                report.cost = costing.cost(catalog)
             if not (report.dry_run or report.interrupted):
                 self._catch_up(catalog, report, options)
             self._remember_counts(catalog, report)
@@ -157,14 +163,6 @@ class KnowledgeManager(ScopedKnowledge):
             self._remember_counts(catalog, report)
             return report
 
-    def catch_up(self, options: IngestOptions | None = None) -> MeaningReport:
-        """Embed what has no vector yet and tell Chroma what changed: the last step of `ingest`, on its own."""
-        from nescord import ingest
-
-        options = options or ingest.IngestOptions()
-        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
-
     @contextmanager
     def ingest_turns(
         self, path: Path | str | None = None, *, allow_mass_delete: bool = False
@@ -177,48 +175,6 @@ class KnowledgeManager(ScopedKnowledge):
         what = f"{synced.wanted(self._base.settings, path)}\n{allow_mass_delete}"
         with closing(again.turns(self.folder.run, what)) as turns:
             yield turns
-
-    def embed_note(self, note_id: str) -> EmbedReport:
-        """Give one note its vectors, without waiting for whatever else is pending.
-
-        Raises:
-            EmbeddingError, EmbeddingUnavailableError: the model's answer cannot be used; there is no model.
-        """
-        with self._base.verb() as catalog:
-            return self._base.meaning.embed_note(catalog, note_id)
-
-    @contextmanager
-    def pending_work(self) -> Iterator[PendingWork]:
-        """The first half of `catch_up` in coarse batches, for a flow that has each embedded in a task of its own.
-
-        Raises:
-            EmbeddingUnavailableError: there is no model. LockTimeoutError: another ingest runs (and embeds).
-        """
-        with (
-            self._base.verb() as catalog,
-            self._base.locks.exclusive(LockName.INGEST),
-            self._base.meaning.pending_work(catalog) as work,
-        ):
-            yield work
-
-    def drain(self) -> MeaningReport:
-        """Tell Chroma what changed and compare: the second half of `catch_up`."""
-        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return self._base.meaning.drain(catalog)
-
-    def rebuild_index(self) -> RebuildReport:
-        """Build Chroma's collections anew from the stored vectors: nothing is embedded.
-
-        Raises:
-            EmbeddingUnavailableError: there is no model to say which vectors. ServiceUnavailableError: no Chroma.
-        """
-        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return self._base.meaning.rebuild(catalog)
-
-    def meaning(self) -> MeaningStatus:
-        """How many vectors there are, how many are missing, and how far the index is."""
-        with self._base.verb() as catalog, catalog.read() as connection:
-            return self._base.meaning.status(connection)
 
     def verify(
         self, *, deep: bool = False, off_site: Callable[[], OffSiteSummary | None] | OffSiteSummary | None = None
@@ -259,6 +215,11 @@ class KnowledgeManager(ScopedKnowledge):
         from nescord.backup.manager import BackupManager
 
         return BackupManager(self._base.settings)
+
+    @property
+    def budget(self) -> Budget:
+        """What calls to models elsewhere may cost, and have cost."""
+        return self._base.budget
 
     def failures(self) -> list[Failure]:
         """The files that could not be stored or that something is wrong with."""
@@ -339,6 +300,7 @@ class KnowledgeManager(ScopedKnowledge):
         with self._base.verb() as catalog, catalog.write() as connection:
             remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)))
             notes_sql.erase(connection, note.id)
+            revisions_sql.forget(connection, [note.id])
 
     def paused(self) -> str:
         """The snapshot since whose restore no vault is taken in; "" when all are."""
@@ -364,6 +326,7 @@ class KnowledgeManager(ScopedKnowledge):
                 chunks = [IndexedChunk.of(chunk) for chunk in draft.chunks]
                 if present and not is_alive:
                     notes_sql.restore(connection, note_id, draft, chunks)
+                    revisions_sql.give_back_names(connection, note_id)
                 else:
                     notes_sql.insert(connection, [(note_id, draft, chunks)])
             return self.note(note_id)

@@ -15,7 +15,9 @@ from nescord.locks import LockName, Locks
 from nescord.settings import Settings
 
 if TYPE_CHECKING:
+    from nescord.budget import Budget
     from nescord.drafting import Drafting
+    from nescord.generation.service import GenerationService
     from nescord.meaning import Meaning
 
 
@@ -58,7 +60,21 @@ class OpenBase:
         """Model, matrix and Chroma, each made when it is first used."""
         from nescord.meaning import Meaning
 
-        return Meaning(self.settings, self.folder, self.locks)
+        return Meaning(self.settings, self.folder, self.locks, lambda: self.budget)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What calls to models elsewhere may cost."""
+        from nescord.budget import Budget
+
+        return Budget(self.verb, self.folder.backups, self.settings)
+
+    @cached_property
+    def generation(self) -> GenerationService:
+        """The model that writes; AnswerUnavailableError where there is none."""
+        from nescord.generation.service import GenerationService
+
+        return GenerationService.of(self.settings, lambda: self.budget)
 
     @contextmanager
     def verb(self) -> Iterator[Catalog]:

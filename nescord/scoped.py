@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -13,21 +13,23 @@ from nescord.catalog import sources as sources_sql
 from nescord.catalog.notes import IndexedChunk
 from nescord.errors import NotFoundError, UsageError
 from nescord.identifiers import uuid7
+from nescord.knowing.verbs import KnowingVerbs
 from nescord.notes import Note, NoteKind, Scope, SearchHits
 from nescord.opened import OpenBase
 from nescord.query import parse_query
-from nescord.search import keyword_search, marker_of
+from nescord.search import keyword_search
 from nescord.setting_rules import is_space
 from nescord.sources.vault import Content
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
-    from nescord.answer import Answer
+    from nescord.answering import Answer, Turn
+    from nescord.answering.pack import Context
 
 MODES = ("keyword", "vector", "hybrid")
 
 
-class ScopedKnowledge:
+class ScopedKnowledge(KnowingVerbs):
     """The verbs of a knowledge base as far as some spaces go. Made by `KnowledgeManager.scoped`."""
 
     def __init__(self, base: OpenBase, scope: Scope) -> None:
@@ -74,10 +76,11 @@ class ScopedKnowledge:
             before=before,
             same_language=same_language,
         )
-        with self._base.verb() as catalog, catalog.read() as connection:
-            if mode == "keyword" or not parsed.text.strip():
+        with self._base.verb() as catalog:
+            if mode != "keyword" and parsed.text.strip():
+                return self._base.meaning.search(catalog, parsed, self._scope, wanted, mode, minimum)
+            with catalog.read() as connection:
                 return SearchHits(keyword_search(connection, parsed, self._scope, wanted))
-            return self._base.meaning.search(connection, parsed, self._scope, wanted, mode, minimum)
 
     def related(self, wanted: str, *, limit: int | None = None) -> SearchHits:
         """The notes whose meaning is nearest to that of a note (id, path or name).
@@ -90,14 +93,36 @@ class ScopedKnowledge:
         with self._base.verb() as catalog, catalog.read() as connection:
             return self._base.meaning.related(connection, note.id, self._scope, most)
 
-    def answer(self, question: str) -> Answer:
-        """The passages that answer a question best, with citations whose text was checked to be there."""
-        from nescord.answer import PASSAGES, extract
+    def answer(self, question: str, history: Sequence[Turn] = ()) -> Answer:
+        """An answer from the notes, each sentence with the passages it was taken from; the passages themselves where no
+        model can write it, and `missing` says why. `history` is what was asked before, the oldest first.
 
-        hits = self.search(question, limit=2 * PASSAGES)
-        parsed = parse_query(question, ZoneInfo(self._base.settings.timezone))
-        with self._base.verb() as catalog, catalog.read() as connection:
-            return extract(connection, hits, marker_of(parsed), missing=hits.degraded)
+        Raises:
+            UsageError: a date in the question is none (QueryError).
+        """
+        for part in self.answer_stream(question, history):
+            last = part
+        return last  # type: ignore[return-value]  # the stream ends with it
+
+    def answer_stream(self, question: str, history: Sequence[Turn] = ()) -> Iterator[str | Answer]:
+        """The text of `answer` as it is written, whole sentences that were checked, and then the answer.
+
+        Raises:
+            UsageError: as `answer`.
+        """
+        from nescord.answering.answer import Asking
+
+        return Asking(self._base, self._scope, self.search).stream(question, history)
+
+    def context(self, question: str) -> Context:
+        """The passages that a model would be given for that question, without asking it.
+
+        Raises:
+            UsageError: as `answer`.
+        """
+        from nescord.answering.answer import Asking
+
+        return Asking(self._base, self._scope, self.search).context(question)
 
     def note(self, wanted: str) -> Note:
         """The note with that id, path, or name as a link would use it.

@@ -120,7 +120,10 @@ def test_without_a_model_words_are_asked_and_it_is_said(base: Path) -> None:
     nothing = nescord("--data-dir", base, "ask", "zebra", "--json")
     assert nothing.code == 1
     assert nothing.document["citations"] == []
-    assert nothing.document["missing"] == ["vector: embedding is switched off (NESCORD_EMBEDDER=none)"]
+    assert nothing.document["missing"] == [
+        "vector: embedding is switched off (NESCORD_EMBEDDER=none)",
+        "answer: there is no model to answer with: GEMINI_API_KEY is not set",
+    ]
     assert nothing.err.endswith("\nnothing found\n")
 
 
@@ -136,7 +139,7 @@ def test_related_lists_the_others_nearest_first(base: Path) -> None:
 @pytest.mark.usefixtures("with_model")
 def test_ask_cites_what_stands_in_the_note(base: Path) -> None:
     answer = nescord("--data-dir", base, "ask", "how", "long", "are", "plums", "dried", "--json").document
-    assert list(answer) == ["text", "citations", "mode", "missing", "weak"]
+    assert list(answer) == ["text", "citations", "mode", "missing", "weak", "model", "tokens"]
     first = answer["citations"][0]
     assert list(first) == [
         *("number", "note_id", "path", "title", "heading", "start", "end", "text", "link", "score"),
@@ -175,7 +178,7 @@ def test_status_tells_how_far_vectors_and_index_are(base: Path) -> None:
     assert (status["embeddings"], status["pending"], status["behind"], status["degraded"]) == (4, 0, 0, [])
     assert status["index"] == {"kind": "chroma", "count": 4}
     assert status["model_key"].startswith("local|")
-    assert list(index) == ["kind", "count", "model_key", "embeddings", "pending", "behind", "degraded"]
+    assert list(index) == ["kind", "count", "model_key", "embeddings", "pending", "behind", "second", "degraded"]
     assert {"kind": index.pop("kind"), "count": index.pop("count")} == status["index"]
     assert index == {key: status[key] for key in index}
     assert "\nindex\tchroma, 4 chunks\n" in nescord("--data-dir", base, "status").out
