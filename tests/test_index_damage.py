@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def _garble_sqlite(chroma: Path) -> None:
     _garble(chroma / "chroma.sqlite3", 1024)
 
 
+def _garble_log(chroma: Path) -> None:
+    """The pages of the log that Chroma pulls, and nothing else of its database: it then calls our question invalid."""
+    file = chroma / "chroma.sqlite3"
+    with closing(sqlite3.connect(file)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'embeddings_queue'").fetchone()
+    with file.open("r+b") as content:
+        content.seek((page - 1) * size)
+        content.write(os.urandom(size))
+
+
 def _lose_sqlite(chroma: Path) -> None:
     (chroma / "chroma.sqlite3").unlink()
 
@@ -87,6 +99,7 @@ _DAMAGE = [
     _garble_header,
     _cut_sqlite,
     _garble_sqlite,
+    _garble_log,
     _lose_sqlite,
 ]
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nescord.embedding import Vectors
-from nescord.index.store import HNSW, REFUSING, DamagedIndexError, Metadata, MissingCollectionError
+from nescord.index.store import (
+    HNSW,
+    REFUSING,
+    UNREADABLE_LOG,
+    DamagedIndexError,
+    Metadata,
+    MissingCollectionError,
+)
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -126,13 +133,16 @@ class EmbeddedStore:
 @contextmanager
 def _told(path: Path, name: str = "") -> Iterator[None]:
     """Chroma's errors as ours. A panic of its Rust core comes as a BaseException."""
-    from chromadb.errors import InternalError, NotFoundError
+    from chromadb.errors import InternalError, InvalidArgumentError, NotFoundError
 
     try:
         yield
     except NotFoundError as error:
         raise MissingCollectionError(f"Chroma's folder {path} has no collection {name}") from error
-    except InternalError as error:
+    except (InternalError, InvalidArgumentError) as error:
+        # A log that cannot be read is told as if the question were wrong.
+        if isinstance(error, InvalidArgumentError) and not UNREADABLE_LOG.search(str(error)):
+            raise
         raise DamagedIndexError(f"Chroma's folder {path} is damaged: {error}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":

@@ -13,7 +13,14 @@ import numpy as np
 
 from nescord.embedding import Vectors
 from nescord.errors import ServiceUnavailableError
-from nescord.index.store import HNSW, REFUSING, DamagedIndexError, Metadata, MissingCollectionError
+from nescord.index.store import (
+    HNSW,
+    REFUSING,
+    UNREADABLE_LOG,
+    DamagedIndexError,
+    Metadata,
+    MissingCollectionError,
+)
 
 _COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 _CONFIGURATION = {"hnsw": HNSW, "embedding_function": {"type": "known", "name": REFUSING, "config": {}}}
@@ -125,7 +132,9 @@ class HttpStore:
             ) from error
         if response.status_code == httpx.codes.NOT_FOUND and path.startswith(_COLLECTIONS + "/"):
             raise MissingCollectionError(f"the Chroma server {self._url}: {response.text[:200]}")
-        if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+        if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR or (
+            response.is_error and UNREADABLE_LOG.search(response.text)
+        ):
             raise DamagedIndexError(f"the Chroma server {self._url} fails inside: {response.text[:300]}")
         if response.is_error:
             raise ServiceUnavailableError(

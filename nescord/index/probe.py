@@ -57,6 +57,7 @@ def find_damage(folder: Path) -> str:
 
 def _look(folder: Path) -> str:
     import numpy as np  # by the child only: whoever keeps a server's folder should not pay for it
+    from chromadb.errors import ChromaError
 
     from nescord.index.embedded import EmbeddedStore
 
@@ -72,7 +73,8 @@ def _look(folder: Path) -> str:
             if len(found) < rows * 0.9:
                 return f"collection {name} counts {rows} rows but finds {len(found)}"
         store.close()
-    except NescordError as error:
+    except (NescordError, ChromaError) as error:
+        # Nothing is asked here that a sound folder does not answer, whatever kind of error Chroma takes it for.
         return str(error)
     return ""
 

@@ -6,6 +6,7 @@ ids as text, since that is what Chroma's ids are; ChromaDBService turns them int
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from nescord.errors import NescordError
 # ef_search: recall on hard data 0.76 → 0.99 for 0.15 ms. sync_threshold: 20,000 would make the next open 34 s.
 HNSW: dict[str, str | int] = {"space": "cosine", "ef_search": 400, "sync_threshold": 1000}
 REFUSING = "nescord_refusing"
+# How Chroma says that its own log is damaged, seen on 1.5.9.
+UNREADABLE_LOG = re.compile(r"[Ff]ailed to pull logs|log store")
 
 Metadata = Mapping[str, str | int]
 
