@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,7 +104,16 @@ class Container:
         self.process.wait()
         for process in processes_naming(str(self.data)):
             _kill(process)
-        wait_for("the end of all processes", lambda: not processes_naming(str(self.data)), 60)
+        wait_for("the end of all its processes", lambda: not self.processes(), 60)
+
+    def processes(self) -> list[int]:
+        """What it has started and what that has started, but not the commands that a test runs beside it."""
+        found = []
+        for process in processes_naming(str(self.data)):
+            with suppress(ProcessLookupError):
+                if os.getpgid(process) != os.getpgid(0):
+                    found.append(process)
+        return found
 
 
 @contextmanager

@@ -7,7 +7,6 @@ one lives. Between some of them the vector store is garbled.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import uuid
@@ -131,15 +130,10 @@ def _end(volume: Volume, current: Container, ending: str, rng: random.Random) ->
     if ending == "supervisor killed":
         current.process.kill()
         current.process.wait()
-        wait_for("the end of its children", lambda: not _of_services(volume), 60)
+        wait_for("the end of its children", lambda: not current.processes(), 60)
         return []
     current.kill()
     return []
-
-
-def _of_services(volume: Volume) -> list[int]:
-    """The processes that the supervisor has started, not the commands beside it."""
-    return [process for process in processes_naming(str(volume.data)) if os.getpgid(process) == process]
 
 
 def _garble(volume: Volume, rng: random.Random) -> None:
