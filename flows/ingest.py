@@ -36,7 +36,8 @@ from flows.common import (
 from flows.notify import on_completion, on_crashed, on_failure
 from flows.runners import by_setting, embed, in_turn, is_in_this_process
 from nescord import KnowledgeManager
-from nescord.embed import Answer, PendingWork
+from nescord.embed import PendingWork
+from nescord.embedding.pieces import Answer
 from nescord.errors import EmbeddingError, LockTimeoutError, NescordError, ServiceUnavailableError
 from nescord.ingest import IngestOptions, IngestPlan
 from nescord.meaning import MeaningReport

@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from nescord.embed import Answer
+from nescord.embedding.pieces import Answer
 from nescord.errors import EmbeddingError, ServiceUnavailableError, SettingsError
 from nescord.settings import Settings
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import apsw
 
     from nescord.catalog.database import Catalog
+    from nescord.notes import Scope
     from nescord.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ class Budget:
             raise UsageError(f"{until.isoformat(timespec='minutes')} has passed: nothing can be allowed until then")
         override = Override(utc_text(now), who, tokens, utc_text(until))
         with self._verb() as catalog, catalog.write() as connection:
-            ledger_sql.allow(connection, str(uuid7()), override)
+            ledger_sql.allow(connection, override)
         return override
 
     def state(self) -> BudgetState:
@@ -269,6 +270,11 @@ class Budget:
         # The first hours of a month say little about it: a day is the least that a pace is taken from.
         gone = max(now - begun, timedelta(days=1))
         return max(state.total, round(state.total * ((state.returns_at - begun) / gone)))
+
+
+def payer(scope: Scope) -> str:
+    """For whom the calls of a view are written down: its spaces; nobody by name where it is the owner's."""
+    return ",".join(sorted(scope.spaces)) if scope.spaces is not None else ""
 
 
 def _next_month(here: datetime) -> datetime:

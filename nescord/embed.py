@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.vectors import PendingText
-from nescord.errors import EmbeddingError, NescordError, TextRefusedError, UnusableVectorsError
+from nescord.embedding.pieces import Answer, Later, Result, asked, asked_or_last, cautiously, embedded, inputs
+from nescord.errors import EmbeddingError, NescordError
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.catalog.database import Catalog
-    from nescord.embedding import Embedder, Vectors
+    from nescord.embedding import Embedder
     from nescord.embedding.service import Embed, EmbeddingService
 
 # About a second of the local model's work on two cores: what a kill may cost, and how long a stop may take.
@@ -31,12 +32,7 @@ BATCH_TEXTS = 128
 # For who hands batches on and keeps a record of each: a few seconds of work.
 COARSE_TEXTS = 512
 
-# A text's vector, as stored, or why it is refused for good.
-Answer = bytes | str
 EmbedBatch = Callable[[Sequence[PendingText]], list[Answer]]
-# Texts with their answers; and all such pieces of a request, with what went wrong after them.
-_Piece = tuple[Sequence[PendingText], list[Answer]]
-_Result = tuple[list[_Piece], NescordError | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +84,12 @@ def embed_pending(
     model = _model(catalog, service)
     with catalog.read() as connection:
         total = vectors_sql.count_pending(connection, model)
-    embedded = refused = left = 0
+    done = refused = 0
 
     def count(new: int, unfit: int) -> None:
-        nonlocal embedded, refused
-        embedded, refused = embedded + new, refused + unfit
-        progress(EmbedProgress(embedded + refused, total, time.perf_counter() - started, refused))
+        nonlocal done, refused
+        done, refused = done + new, refused + unfit
+        progress(EmbedProgress(done + refused, total, time.perf_counter() - started, refused))
 
     with service.much(total) as embed:
         while True:
@@ -101,14 +97,15 @@ def embed_pending(
                 batch = vectors_sql.pending(connection, model, min(BATCH_TEXTS, service.at_once))
             if not batch:
                 if _is_closed(catalog, model):
+                    _embed_last(catalog, service, model, count, stop)
                     break
                 continue
             if stop():
-                with catalog.read() as connection:
-                    left = vectors_sql.count_pending(connection, model)
                 break
             _embed_and_store(catalog, service, embed, model, batch, count, stop)
-    return EmbedReport(embedded, refused, left, round(time.perf_counter() - started, 3))
+    with catalog.read() as connection:
+        left = 0 if vectors_sql.is_embedded_through(connection, model) else vectors_sql.count_pending(connection, model)
+    return EmbedReport(done, refused, left, round(time.perf_counter() - started, 3))
 
 
 def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[PendingText]) -> EmbedReport:
@@ -118,35 +115,39 @@ def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[Pen
     with catalog.read() as connection:
         known = vectors_sql.vectors_of(connection, model, None, [text.chunk for text in texts])
     missing = list({text.text_hash: text for text in texts if text.chunk not in known}.values())
-    embedded, refused = 0, 0
-    for request in service.requests(_inputs(missing)) if missing else ():
-        some = missing[request]
-        new, unfit = _store(catalog, model, some, _embedded(service.embed, some))
-        embedded, refused = embedded + new, refused + unfit
+    done, refused = 0, 0
+    for request in service.requests(inputs(missing)) if missing else ():
+        pieces, error = asked(service.embed, _still_missing(catalog, service, model, missing[request]))
+        for some, answers in pieces:
+            new, unfit = _store(catalog, model, some, answers)
+            done, refused = done + new, refused + unfit
+        if error:
+            raise error
     _is_closed(catalog, model)
-    return EmbedReport(embedded, refused, 0, round(time.perf_counter() - started, 3))
+    return EmbedReport(done, refused, 0, round(time.perf_counter() - started, 3))
 
 
 class PendingWork:
     """All that waits for a vector, in `batches`, for who has each embedded elsewhere (a flow, in its tasks).
 
-    `is_remote`: by a model that is asked from this process alone, one request a batch.
+    `is_remote`: by a model that is asked from this process alone, one request a batch. The texts of `last` are of
+    batches that have failed.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        embedder: Embedder,
+        service: EmbeddingService,
         embed: Embed,
         model: int,
         batches: Sequence[list[PendingText]],
-        *,
-        is_remote: bool = False,
+        last: Sequence[PendingText] = (),
     ) -> None:
         self.batches = batches
-        self.is_remote = is_remote
+        self.is_remote = service.remote is not None
         self._catalog = catalog
-        self._embedder = embedder
+        self._service = service
+        self._last = {text.text_hash for text in last}
         self._embed = embed
         self._model = model
         self._turn = threading.Lock()
@@ -160,13 +161,32 @@ class PendingWork:
             for first in range(0, len(batch), BATCH_TEXTS):  # who cancels the run waits for one of these at most
                 if self._is_over:
                     raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
-                answers += _embedded(self._embed, batch[first : first + BATCH_TEXTS])
+                pieces, error = self._asked(batch[first : first + BATCH_TEXTS])
+                answers += [answer for _, some in pieces for answer in some]
+                if error and not answers:
+                    raise error
+                if error:  # what was answered is paid for
+                    return [*answers, *[Later(str(error))] * (len(batch) - len(answers))]
         return answers
+
+    def _asked(self, batch: Sequence[PendingText]) -> Result:
+        if batch[0].text_hash not in self._last:
+            return asked_or_last(self._service, self._embed, batch)
+        found: dict[bytes, Answer] = {}
+        failed = None
+        try:
+            for texts, answers in cautiously(self._service, batch):
+                found |= zip([text.text_hash for text in texts], answers, strict=True)
+        except NescordError as error:
+            if not found:
+                raise
+            failed = error
+        return [(batch, [found.get(text.text_hash, Later(str(failed))) for text in batch])], None
 
     @property
     def embed_elsewhere(self) -> EmbedBatch:
         """As `embed_batch`, and can be pickled: for processes that share nothing with this one but the code."""
-        return partial(embed_with, self._embedder)
+        return partial(embed_with, self._service.embedder)
 
     def store_batch(self, batch: Sequence[PendingText], answers: Sequence[Answer]) -> tuple[int, int]:
         """Keep them, in one transaction; returns how many were embedded and how many refused. In the order of
@@ -190,18 +210,18 @@ def pending_work(catalog: Catalog, service: EmbeddingService, size: int = COARSE
     Without anything to embed no model is loaded. The caller holds ingest.lock, as for `embed_pending`.
     """
     if is_done(catalog, service.model_key):
-        yield PendingWork(catalog, service.embedder, service.embed, 0, [])
+        yield PendingWork(catalog, service, service.embed, 0, [])
         return
     model = _model(catalog, service)
     with catalog.read() as connection:
-        texts = vectors_sql.pending(connection, model, -1)
+        texts, last = vectors_sql.pending(connection, model, -1), vectors_sql.due(connection, model)
     if not texts:
         _is_closed(catalog, model)
     with service.much(len(texts)) as embed:
         batches = [texts[first : first + size] for first in range(0, len(texts), size)]
         if service.remote:
-            batches = [texts[request] for request in service.requests(_inputs(texts))]
-        work = PendingWork(catalog, service.embedder, embed, model, batches, is_remote=service.remote is not None)
+            batches = [some[request] for some in (texts, last) if some for request in service.requests(inputs(some))]
+        work = PendingWork(catalog, service, embed, model, batches, last)
         try:
             yield work
         finally:
@@ -212,7 +232,7 @@ def embed_with(embedder: Embedder, batch: Sequence[PendingText]) -> list[Answer]
     """What `store_batch` wants, by whoever has a batch and a model and nothing else: no database, no settings."""
     from nescord.embedding.service import service_here
 
-    return _embedded(service_here(embedder).embed, batch)
+    return embedded(service_here(embedder).embed, batch)
 
 
 def _model(catalog: Catalog, service: EmbeddingService) -> int:
@@ -240,80 +260,72 @@ def _embed_and_store(
     Raises:
         NescordError: the first that went wrong. What the others have brought is stored.
     """
-    requests = [batch[request] for request in service.requests(_inputs(batch))]
+    requests = [batch[request] for request in service.requests(inputs(batch))]
+
+    def ask(request: Sequence[PendingText]) -> Result:
+        return asked_or_last(service, embed, _still_missing(catalog, service, model, request))
+
     if len(requests) == 1:
-        results = iter([_asked(embed, batch)])
+        results = iter([ask(batch)])
     else:
-        results = _asked_at_once(embed, requests, service.remote.parallel if service.remote else 1, stop)
-    failed, done = None, 0
+        results = _asked_at_once(ask, requests, service.remote.parallel if service.remote else 1, stop)
+    failed, left = None, len(requests)
     for pieces, error in results:
-        for texts, answers in pieces:
-            done += len(texts)
-            count(*_store(catalog, model, texts, answers, through=batch[-1].chunk if done == len(batch) else None))
         failed = failed or error
+        left -= 1
+        for texts, answers in pieces:
+            is_last = not left and not failed and texts is pieces[-1][0]
+            count(*_store(catalog, model, texts, answers, through=batch[-1].chunk if is_last else None))
     if failed:
         raise failed
 
 
 def _asked_at_once(
-    embed: Embed, requests: Sequence[Sequence[PendingText]], threads: int, stop: Callable[[], bool]
-) -> Iterator[_Result]:
+    ask: Callable[[Sequence[PendingText]], Result],
+    requests: Sequence[Sequence[PendingText]],
+    threads: int,
+    stop: Callable[[], bool],
+) -> Iterator[Result]:
     """What comes of each, as it comes. After a failure or a stop no other is begun."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     with ThreadPoolExecutor(threads) as pool:
-        asked = [pool.submit(_asked, embed, request) for request in requests]
-        for answer in as_completed(asked):
+        under_way = [pool.submit(ask, request) for request in requests]
+        for answer in as_completed(under_way):
             if answer.cancelled():
                 continue
             result = answer.result()
             yield result
             if result[1] or stop():
-                for other in asked:
+                for other in under_way:
                     other.cancel()
 
 
-def _asked(embed: Embed, batch: Sequence[PendingText]) -> _Result:
-    """The texts that were answered, piece by piece, and why the others were not."""
-    pieces = []
-    try:
-        for piece in _pieces(embed, batch):
-            pieces.append(piece)
-    except NescordError as error:
-        return pieces, error
-    return pieces, None
+def _embed_last(
+    catalog: Catalog,
+    service: EmbeddingService,
+    model: int,
+    count: Callable[[int, int], None],
+    stop: Callable[[], bool],
+) -> None:
+    """What was put aside, in this run or long ago, when all else is done. Raises as `_embed_and_store`."""
+    with catalog.read() as connection:
+        texts = vectors_sql.due(connection, model)
+    for request in service.requests(inputs(texts)) if texts else ():
+        for some, answers in cautiously(service, texts[request]):
+            count(*_store(catalog, model, some, answers))
+            if stop():
+                return
 
 
-def _embedded(embed: Embed, batch: Sequence[PendingText]) -> list[Answer]:
-    return [answer for _, answers in _pieces(embed, batch) for answer in answers]
-
-
-def _pieces(embed: Embed, batch: Sequence[PendingText]) -> Iterator[_Piece]:
-    """The texts with an answer for each, in their order. Halves find the refused ones."""
-    try:
-        yield batch, [_stored(vector) for vector in embed(_inputs(batch))]
-        return
-    except UnusableVectorsError as error:
-        right = error.right
-        yield batch, [_stored(right[place]) if place in right else str(error) for place in range(len(batch))]
-        return
-    except TextRefusedError as error:
-        if len(batch) == 1:
-            yield batch, [str(error)]
-            return
-    middle = len(batch) // 2
-    yield from _pieces(embed, batch[:middle])
-    yield from _pieces(embed, batch[middle:])
-
-
-def _stored(vector: Vectors) -> bytes:
-    return vector.astype("<f4").tobytes()
-
-
-def _inputs(batch: Sequence[PendingText]) -> list[str]:
-    from nescord.embedding.service import embedding_input
-
-    return [embedding_input(text.title, text.headings, text.text) for text in batch]
+def _still_missing(
+    catalog: Catalog, service: EmbeddingService, model: int, texts: Sequence[PendingText]
+) -> Sequence[PendingText]:
+    """What nobody else, a capture or another process, has had embedded meanwhile: it would be paid for again."""
+    if service.remote is None:
+        return texts
+    with catalog.read() as connection:
+        return vectors_sql.without_vector(connection, model, texts)
 
 
 def _store(
@@ -331,10 +343,16 @@ def _store(
     """
     pairs = list(zip([text.text_hash for text in batch], answers, strict=True))
     vectors = [(text_hash, answer) for text_hash, answer in pairs if isinstance(answer, bytes)]
-    refused = [(text_hash, answer) for text_hash, answer in pairs if isinstance(answer, str)]
+    refused = [(text_hash, answer, None) for text_hash, answer in pairs if isinstance(answer, str)]
+    now = datetime.now(UTC)
+    put_aside = [
+        (text_hash, answer.reason, utc_text(now + timedelta(seconds=answer.seconds)))
+        for text_hash, answer in pairs
+        if isinstance(answer, Later)
+    ]
     with catalog.write() as connection:
         vectors_sql.store(connection, model, vectors)
-        vectors_sql.refuse(connection, model, refused, utc_text(datetime.now(UTC)))
+        vectors_sql.refuse(connection, model, [*refused, *put_aside], utc_text(now))
         if through is not None:
             vectors_sql.set_embedded_through(connection, model, through)
     return len(vectors), len(refused)

@@ -8,6 +8,7 @@ a password after 「パスワード：」) is added here. Masked too much is bet
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,8 @@ MASK = "[masked]"
 _PASSWORD = "Password"
 _SHORTEST = 4
 _WINDOW = 300
+# Most of the detectors' patterns take time by the square of what they look at; no secret but a token is longer.
+_LOOKED_AT = 1_000
 _KEY_BLOCK = "Private Key"
 # An address is none, and in notes most long hexadecimal numbers are checksums and ids.
 _NOT_SECRET = frozenset({"Public IP (ipv4)", "Hex High Entropy String"})
@@ -38,7 +41,7 @@ _ALSO = {
 }
 # A note may hold a part of a key only: a block is cut where a chunk ends.
 _BLOCK = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:(?!-----)[0-9A-Za-z+/=\s:,-])*"
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:(?!-----)[0-9A-Za-z+/=\s:,\\-])*"
     r"(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)?"
     r"|PuTTY-User-Key-File-\d.*?(?:Private-MAC: *\w+|\Z)",
     re.DOTALL,
@@ -50,11 +53,14 @@ _NAMED = re.compile(
     r"(?:パスワード|パスフレーズ|パスコード|暗証番号|合言葉|秘密鍵|認証情報|(?:API|アクセス|シークレット|秘密)\s*(?:キー|トークン|鍵)"
     r"|(?<![A-Za-z])(?:password|passwd|passphrase|passcode|pwd|api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?"
     r"|(?:access|auth|api)[ _-]?token|pin))"
-    r"(?:\s*[(（][^)）\n]{0,20}[)）])?[*_`\"']{0,3}[ \t\u3000]*(?P<sign>[:：=＝]|は|\bis\b)[ \t\u3000]*"
+    r"(?:\s*[(（][^)）\n]{0,20}[)）])?[*_`\"']{0,3}[ \t\u3000]*(?P<sign>[:：=＝|｜]|は|\bis\b)[ \t\u3000]*"
     r"[*_`\"'「『]{0,3}"
     r"(?P<value>[!-~]{4,})(?P<last>[ \t\u3000」』]*$)?",
     re.IGNORECASE | re.MULTILINE,
 )
+# Behind a cell: the row of a table that is its head says how the columns are called.
+_ROW_OF_HEADS = re.compile(r"[^\n]*\n\|?[ \t]*:?-{2,}")
+_REST_OF_TOKEN = re.compile(r"[!-~]*")
 _MIGHT_BE_NAMED = re.compile(r"key|pass|pwd|secret|contrase", re.IGNORECASE)
 
 
@@ -76,19 +82,64 @@ class _Span(NamedTuple):
 
 def masked(text: str) -> tuple[str, list[Finding]]:
     """The text with `[masked]` for each secret, and what was found in it, in its order."""
-    spans = _united(sorted(_spans(text)))
-    pieces, at = [], 0
+    bare, places = _bare(text)
+    spans = _united(sorted(_spans(bare)))
+    pieces: list[str] = []
+    found: list[Finding] = []
+    at, line = 0, 1
     for span in spans:
-        pieces += [text[at : span.start], MASK]
-        at = span.end
-    found = [Finding(each.kind, text.count("\n", 0, each.start) + 1, each.start, each.end) for each in spans]
+        start, end = places.of(span.start), places.of(span.end - 1) + 1
+        line += text.count("\n", at, start)
+        found.append(Finding(span.kind, line, start, end))
+        line += text.count("\n", start, end)
+        pieces += [text[at:start], MASK]
+        at = end
     return "".join((*pieces, text[at:])) if spans else text, found
 
 
+def masked_by_quotes(text: str) -> str:
+    """A prompt without its secrets. Each run of lines that are quoted with "> " is looked at by itself, as it was
+    before it was quoted: the half of a key that ends a note takes nothing along of what is said behind it."""
+    runs: list[tuple[bool, list[str]]] = []
+    for line in text.split("\n"):
+        is_quoted = line.startswith("> ")
+        if not runs or runs[-1][0] != is_quoted:
+            runs.append((is_quoted, []))
+        runs[-1][1].append(line.removeprefix("> ") if is_quoted else line)
+    looked_at = ((is_quoted, masked("\n".join(lines))[0]) for is_quoted, lines in runs)
+    return "\n".join("> " + run.replace("\n", "\n> ") if is_quoted else run for is_quoted, run in looked_at)
+
+
+class _Places(NamedTuple):
+    """Where the lines of a bare text begin, in it and in the text that it was taken from."""
+
+    bare: list[int]
+    whole: list[int]
+
+    def of(self, place: int) -> int:
+        line = bisect_right(self.bare, place) - 1
+        return place - self.bare[line] + self.whole[line]
+
+
+def _bare(text: str) -> tuple[str, _Places]:
+    """The text without what stands around its lines: a block quote or an indented key is the same key."""
+    lines, places = [], _Places([], [])
+    bare = whole = 0
+    for line in text.split("\n"):
+        begun = line.lstrip(" \t>")
+        kept = begun.rstrip(" \t\r")
+        places.bare.append(bare)
+        places.whole.append(whole + len(line) - len(begun))
+        lines.append(kept)
+        bare, whole = bare + len(kept) + 1, whole + len(line) + 1
+    return "\n".join(lines), places
+
+
 def _spans(text: str) -> Iterator[_Span]:
-    for kind, pattern in (*_patterns(), *_ALSO.items(), (_KEY_BLOCK, _BLOCK)):
+    for kind, pattern in (*_ALSO.items(), (_KEY_BLOCK, _BLOCK)):
         for match in pattern.finditer(text):
-            yield _Span(*match.span(1 if kind == "Basic Auth Credentials" else 0), kind)
+            yield _Span(*match.span(), kind)
+    yield from _detected(text)
     entropy = _entropy()
     for match in entropy.regex.finditer(text):
         if _is_mixed(match[2]) and entropy.calculate_shannon_entropy(match[2]) > entropy.entropy_limit:
@@ -97,14 +148,35 @@ def _spans(text: str) -> Iterator[_Span]:
         if _is_mixed(match[0]):
             yield _Span(*match.span(), entropy.secret_type)
     for match in _NAMED.finditer(text):
-        value = match["value"].rstrip("*_`\"'.,;)")
+        is_cell = match["sign"] in "|｜"
+        value = (match["value"].partition("|")[0] if is_cell else match["value"]).rstrip("*_`\"'.,;)")
         # "The password is wrong" says none, and neither does "password: see below".
-        is_plain = value.isalpha() and not (match["sign"] in ":：=＝" and match["last"] is not None)
+        is_alone = _fills_a_cell(text, match.start("value") + len(value)) if is_cell else match["last"] is not None
+        is_plain = value.isalpha() and not (match["sign"] in ":：=＝|｜" and is_alone)
         if len(value) >= _SHORTEST and not is_plain and not value.startswith(("http", "<", "[")):
             yield _Span(match.start("value"), match.start("value") + len(value), _PASSWORD)
     for match in _END_OF_BLOCK.finditer(text):
         yield _Span(_begin_of_block(text, match.start()), match.end(), _KEY_BLOCK)
     yield from _assigned(text)
+
+
+def _detected(text: str) -> Iterator[_Span]:
+    """What the detectors find, in windows that overlap by half."""
+    for first in range(0, max(1, len(text) - _LOOKED_AT // 2), _LOOKED_AT // 2):
+        window = text[first : first + _LOOKED_AT]
+        for kind, pattern in _patterns():
+            for match in pattern.finditer(window):
+                start, end = match.span(1 if kind == "Basic Auth Credentials" else 0)
+                if end == _LOOKED_AT and (rest := _REST_OF_TOKEN.match(text, first + end)):
+                    end = rest.end() - first  # it goes on where the window does not
+                yield _Span(first + start, first + end, kind)
+
+
+def _fills_a_cell(text: str, end: int) -> bool:
+    """Whether nothing else stands in the cell of a table whose first word ends there, and it is no column's name."""
+    line_ends = text.find("\n", end)
+    rest = text[end : line_ends if line_ends >= 0 else len(text)].lstrip("*_`\"' \t")
+    return rest[:1] in ("", "|", "｜") and not _ROW_OF_HEADS.match(text, end)
 
 
 def _begin_of_block(text: str, end: int) -> int:

@@ -18,7 +18,7 @@ from nescord.catalog import model_choice
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.database import Catalog
 from nescord.embed import EmbedProgress, EmbedReport, PendingWork, embed_pending, embed_these, pending_work
-from nescord.embedding.choice import Choice, Models
+from nescord.embedding.choice import Choice, Models, without_vector
 from nescord.errors import EmbeddingError, LockTimeoutError, ServiceUnavailableError
 from nescord.home import DataFolder
 from nescord.locks import Locks
@@ -52,7 +52,8 @@ class MeaningReport:
 @dataclass(frozen=True, slots=True)
 class MeaningStatus:
     """`pending` chunks have no vector of the live model yet; `behind` are changes that Chroma has not been told.
-    `second` is a model that follows in the background ("": none), with `second_pending` chunks to go."""
+    `second` is a model that follows in the background ("": none), with `second_pending` chunks to go. `refused`
+    texts are refused by the live model for good, no usable answer came for those `put_aside` for a while."""
 
     model_key: str
     embeddings: int
@@ -63,6 +64,8 @@ class MeaningStatus:
     degraded: tuple[str, ...]
     second: str = ""
     second_pending: int = 0
+    refused: int = 0
+    put_aside: int = 0
 
 
 class Meaning:
@@ -127,7 +130,7 @@ class Meaning:
         if second:
             key = self._second_key(catalog)
             if not key:
-                yield PendingWork(catalog, service.embedder, service.embed, 0, [])
+                yield PendingWork(catalog, service, service.embed, 0, [])
                 return
             service = self.models.by_key(key)
         with pending_work(catalog, service) as work:
@@ -146,7 +149,8 @@ class Meaning:
         drained, degraded = self._drain(catalog, key)
         with catalog.read() as connection:
             pending = _count_pending(connection, key)
-            degraded = (*self._complaints(connection), *degraded)
+            failures = vectors_sql.failures(connection, vectors_sql.model_id(connection, key) or 0)
+            degraded = (*self._complaints(connection), *without_vector(replace(failures, refused=0)), *degraded)
         return MeaningReport(pending=pending, indexed=drained.added if drained else 0, degraded=degraded)
 
     def embed_note(self, catalog: Catalog, note_id: str) -> EmbedReport:
@@ -245,6 +249,7 @@ class Meaning:
             known for known in vectors_sql.collections(connection) if known.model == model and known.state == "live"
         ]
         waiting = (f"vector: {pending} chunks wait to be embedded (nescord ingest)",) if pending else ()
+        failures = vectors_sql.failures(connection, model)
         behind = vectors_sql.count_behind(connection, model)
         indexable = vectors_sql.count_indexable(connection, model)
         kind = "exact" if not live or self._settings.vector == "exact" else "chroma"
@@ -256,7 +261,9 @@ class Meaning:
             behind=behind,
             index_kind=kind,
             index_count=indexable if kind == "exact" else max(0, indexable - behind),
-            degraded=(*self._complaints(connection), *waiting),
+            degraded=(*self._complaints(connection), *waiting, *without_vector(failures)),
+            refused=failures.refused,
+            put_aside=failures.put_aside,
             second=second,
             second_pending=_count_pending(connection, second) if second else 0,
         )

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from nescord.catalog import notes as notes_sql
+from nescord.catalog import vectors as vectors_sql
 from nescord.locks import LockName
+from nescord.notes import Scope
 from nescord.opened import OpenBase
 
 if TYPE_CHECKING:
@@ -31,14 +34,19 @@ class MeaningVerbs:
             return self._base.meaning.catch_up(catalog, options.stop, options.embed_progress)
 
     def embed_note(self, note_id: str) -> EmbedReport:
-        """Give one note its vectors, without waiting for whatever else is pending.
+        """Give one note its vectors, without waiting for whatever else is pending; its space pays.
 
         Raises:
             EmbeddingError, ServiceUnavailableError: the model's answer cannot be used; there is no model, it does not
                 answer, or its budget is spent.
         """
+        from nescord.remote.calls import on_behalf_of
+
         with self._base.verb() as catalog:
-            return self._base.meaning.embed_note(catalog, note_id)
+            with catalog.read() as connection:
+                found = notes_sql.find(connection, note_id, Scope(None))
+            with on_behalf_of(found[0].space if found else ""):
+                return self._base.meaning.embed_note(catalog, note_id)
 
     @contextmanager
     def pending_work(self, *, second: bool = False) -> Iterator[PendingWork]:
@@ -69,6 +77,18 @@ class MeaningVerbs:
         """
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
             return self._base.meaning.rebuild(catalog)
+
+    def forget_refusals(self) -> int:
+        """Let the texts that a model has refused, or that were put aside, be asked for again by the next `ingest`.
+
+        Returns how many there were.
+        """
+        with (
+            self._base.verb() as catalog,
+            self._base.locks.exclusive(LockName.INGEST),
+            catalog.write() as connection,
+        ):
+            return vectors_sql.forget_failures(connection)
 
     def meaning(self) -> MeaningStatus:
         """How many vectors there are, how many are missing, and how far the index is."""

@@ -78,7 +78,11 @@ class ScopedKnowledge(KnowingVerbs):
         )
         with self._base.verb() as catalog:
             if mode != "keyword" and parsed.text.strip():
-                return self._base.meaning.search(catalog, parsed, self._scope, wanted, mode, minimum)
+                from nescord.budget import payer
+                from nescord.remote.calls import on_behalf_of
+
+                with on_behalf_of(payer(self._scope)):
+                    return self._base.meaning.search(catalog, parsed, self._scope, wanted, mode, minimum)
             with catalog.read() as connection:
                 return SearchHits(keyword_search(connection, parsed, self._scope, wanted))
 

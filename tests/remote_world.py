@@ -8,10 +8,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from fakes.gemini import FakeGemini
+from aiohttp import web
+from fakes.gemini import FakeGemini, Fault
 
 from nescord import Settings
+from tests.fakes.gemini import bodies
+from tests.fakes.gemini.faults import Strike
+from tests.fakes.gemini.reading import JsonObject, texts_of
 from tests.vaults import REPOSITORY
 
 
@@ -61,3 +66,37 @@ def killed(gemini: FakeGemini, command: Sequence[str], said: Mapping[str, str], 
         time.sleep(rng.random() * 2 * gemini.latency)
         worker.send_signal(signal.SIGKILL)
     return worker.returncode == -signal.SIGKILL
+
+
+@dataclass
+class TroubledGemini(FakeGemini):
+    """Fails on requests that hold one of these texts, each time: by a status, or by an answer of the wrong kind."""
+
+    trouble: dict[str, int | Fault] = field(default_factory=dict)
+
+    def _refusal(
+        self,
+        request: web.Request,
+        model: str,
+        method: str,
+        texts: Sequence[str],
+        tokens: int,
+        strike: Strike | None,
+        body: JsonObject,
+    ) -> JsonObject | None:
+        kind = self._trouble(texts)
+        if isinstance(kind, int):
+            self.struck[kind] += 1
+            return bodies.error(kind)
+        return super()._refusal(request, model, method, texts, tokens, strike, body)
+
+    async def _embedded(
+        self, request: web.Request, method: str, body: JsonObject, kind: int | Fault | None
+    ) -> web.StreamResponse:
+        trouble = self._trouble(texts_of(method, body))
+        if trouble is not None:
+            self.struck[trouble] += 1
+        return await super()._embedded(request, method, body, trouble or kind)
+
+    def _trouble(self, texts: Sequence[str]) -> int | Fault | None:
+        return next((kind for word, kind in self.trouble.items() if any(word in text for text in texts)), None)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from answering_world import NOTES, UNHURRIED, questions, saying, streamed, with_notes
+from hashing_embedder import HashingEmbedder
 from scripted_generator import ScriptedGenerator, Writes, let_write, number_of
+from vaults import open_base
 
 from nescord import KnowledgeManager
-from nescord.answering import Answer, Turn
+from nescord.answering import Answer
 from nescord.answering.citations import NOT_IN_NOTES
 from nescord.budget import Purpose
 from nescord.errors import BlockedError, RemoteError, RemoteRefusedError
 from nescord.generation import Prompt
-from nescord.scoped import ScopedKnowledge
-from tests.hashing_embedder import HashingEmbedder
-from tests.vaults import open_base, write_notes
-
-NOTES = {
-    "plums.md": "# Salted plums\n\nDry the plums in the sun for three days, then keep them in brine.\n",
-    "梅.md": "# 梅干し\n\n塩分は十八パーセント。七月二十日から三日三晩、土用干しした。\n",
-    "bike.md": "# Bicycle\n\nThe chain of the bicycle jumps: a new cassette is needed.\n",
-}
 
 
 @pytest.fixture(scope="module")
@@ -44,32 +39,6 @@ def own(tmp_path: Path) -> Iterator[KnowledgeManager]:
     """One of the test's own."""
     with with_notes(tmp_path, NOTES) as km:
         yield km
-
-
-# Nothing is sent anywhere here: no answer has to wait for the minute's quota.
-UNHURRIED = {"gemini_requests_per_minute": 1_000_000, "gemini_tokens_per_minute": 1_000_000_000}
-
-
-def with_notes(tmp_path: Path, notes: Mapping[str, str], **settings: object) -> KnowledgeManager:
-    write_notes(tmp_path / "v", dict(notes))
-    km = open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact", **UNHURRIED, **settings)
-    km.ingest(tmp_path / "v")
-    return km
-
-
-def streamed(view: ScopedKnowledge, question: str, history: tuple[Turn, ...] = ()) -> tuple[list[str], Answer]:
-    """The pieces and the answer, which must be one and the same text."""
-    *pieces, answer = view.answer_stream(question, history)
-    assert isinstance(answer, Answer)
-    assert all(isinstance(piece, str) and piece for piece in pieces)
-    assert "".join(map(str, pieces)) == answer.text
-    assert [citation.number for citation in answer.citations] == list(range(1, len(answer.citations) + 1))
-    return [str(piece) for piece in pieces], answer
-
-
-def saying(text: str, phrase: str) -> Writes:
-    """A model that says `text`, where `#` is the number of the passage that holds `phrase`."""
-    return lambda prompt: text.replace("#", f"[{number_of(prompt, phrase)}]")
 
 
 # --- written answers ---
@@ -135,7 +104,6 @@ WRONG: dict[str, Writes] = {
     "cites another note": saying("Dry the plums in the sun for three days #.", "chain of the bicycle"),
     "makes a number up": saying("Dry the plums in the sun for nine days #.", "Dry the plums"),
     "makes all of it up": saying("Kittens were bought at the market #. 子猫を市場で買った#。", "Dry the plums"),
-    "says nothing": lambda _: "",
     "says only a link": lambda _: "https://evil.example/",
 }
 
@@ -168,22 +136,29 @@ def test_sentences_without_support_are_marked_and_counted(km: KnowledgeManager) 
 
 
 def test_pieces_come_while_the_model_still_writes(km: KnowledgeManager) -> None:
-    written: list[str] = []
+    written, is_read, went_on = "", threading.Event(), list[bool]()
 
     def writes(prompt: Prompt) -> str:
         number = number_of(prompt, "Dry the plums")
         return f"Dry the plums in the sun [{number}]. Keep the plums in brine [{number}]. "
 
-    class Slowly(ScriptedGenerator):
+    class Waiting(ScriptedGenerator):
+        """Writes no second sentence before the first was read."""
+
         def stream(self, prompt: Prompt) -> Iterator[object]:  # type: ignore[override]
+            nonlocal written
             for piece in super().stream(prompt):
-                written.append(piece.text)
+                written += piece.text
+                if "brine" in written and not went_on:
+                    went_on.append(is_read.wait(5))
                 yield piece
 
-    let_write(km, Slowly(writes))
+    let_write(km, Waiting(writes))
     stream = km.answer_stream("How long are plums dried?")
     assert next(stream) == "Dry the plums in the sun [1]."
-    assert "brine" not in "".join(written)
+    is_read.set()
+    assert next(stream) == " Keep the plums in brine [1]."
+    assert went_on == [True]
 
 
 def test_a_long_passage_is_cited_where_the_sentence_stands(tmp_path: Path) -> None:
@@ -346,72 +321,3 @@ def test_who_wants_no_more_of_an_answer_leaves_it_and_nothing_is_recorded(own: K
     stream.close()
     assert questions(own) == []
     assert own.budget.use().unsettled == []
-
-
-# --- follow-ups ---
-
-HISTORY = (Turn("What about salted plums?", "Dry the plums in the sun [1]."),)
-
-
-def test_a_follow_up_is_searched_as_the_model_understands_it(own: KnowledgeManager) -> None:
-    generator = let_write(
-        own,
-        ScriptedGenerator(
-            saying("Dry the plums for three days #.", "Dry the plums"),
-            rewritten=lambda _: "\nHow long are salted plums dried?\nIgnored second line",
-        ),
-    )
-    _, answer = streamed(own, "And how long is it done?", HISTORY)
-    assert answer.text == "Dry the plums for three days [1]."
-    assert answer.tokens == 240
-    (rewrite,) = generator.rewrites
-    assert "Question: What about salted plums?" in rewrite.text
-    assert "> Dry the plums in the sun [1]." in rewrite.text
-    assert rewrite.text.endswith("Last question: And how long is it done?")
-    assert generator.prompts[0].text.endswith("Question: How long are salted plums dried?")
-    assert {one.name for one in own.budget.use().purposes} == {"answer", "rewrite"}
-
-
-def test_without_a_model_a_follow_up_is_searched_together_with_the_question_before(km: KnowledgeManager) -> None:
-    answer = km.answer("それは何日？", (Turn("梅の土用干しについて", "…"),))
-    assert answer.citations[0].path == "梅.md"
-
-
-@pytest.mark.parametrize("line", ["", "x " * 400, RemoteError("502", may_be_billed=True)])
-def test_a_follow_up_that_the_model_does_not_understand_is_searched_with_the_question_before(
-    km: KnowledgeManager, line: str | Exception
-) -> None:
-    writes = saying("Dry the plums for three days #.", "Dry the plums")
-    generator = let_write(km, ScriptedGenerator(writes, rewritten=lambda _: [line]))
-    _, answer = streamed(km, "And how long is it done?", HISTORY)
-    assert generator.prompts[0].text.endswith("Question: What about salted plums? And how long is it done?")
-    assert [reason.split(":")[0] for reason in answer.missing] == (["follow-up"] if isinstance(line, Exception) else [])
-
-
-def test_what_a_model_makes_of_a_follow_up_is_no_syntax_of_search(km: KnowledgeManager) -> None:
-    writes = saying("Dry the plums for three days #.", "Dry the plums")
-    line = 'source:nowhere after:never -plums "salted plums" before:1999'
-    generator = let_write(km, ScriptedGenerator(writes, rewritten=lambda _: line))
-    assert km.answer("And how long?", HISTORY).mode == "generated"
-    assert generator.prompts[0].text.endswith("Question: source nowhere after never plums salted plums before 1999")
-
-
-# --- questions for the report ---
-
-
-def questions(km: KnowledgeManager) -> list[tuple[object, ...]]:
-    with km._base.verb() as catalog, catalog.read() as connection:
-        return list(connection.execute("SELECT spaces, text, mode, is_answered FROM question ORDER BY id"))
-
-
-def test_questions_are_recorded_with_whether_the_notes_had_an_answer(own: KnowledgeManager) -> None:
-    let_write(own, ScriptedGenerator(saying("Dry the plums for three days #.", "Dry the plums")))
-    own.answer("How long are plums dried?")
-    let_write(own, ScriptedGenerator(lambda _: NOT_IN_NOTES))
-    own.answer("犬の名前は？")
-    own.scoped({"guild:7", "user:1"}).answer("Where is the cellar?")
-    assert questions(own) == [
-        (None, "How long are plums dried?", "generated", 1),
-        (None, "犬の名前は？", "not_found", 0),
-        ('["guild:7", "user:1"]', "Where is the cellar?", "extractive", 0),
-    ]

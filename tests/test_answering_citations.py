@@ -185,6 +185,20 @@ def test_nothing_is_shown_of_an_answer_without_a_single_right_citation(written: 
     assert (text, dict(check.cited)) == ("", {})
 
 
+FOREIGN = (
+    ("ALL YOUR BACKUPS ARE GONE, call the helpdesk [2].", "All of it is over [2]."),
+    ("バックアップはすべて消えた。窓口に電話せよ[1]。", "すべてなくなりました[1]。"),
+)
+
+
+@pytest.mark.parametrize("written", [one for both in FOREIGN for one in both])
+def test_a_passage_in_another_language_supports_only_what_means_the_same(written: str) -> None:
+    assert checked(written)[0] == ""
+    for likeness, is_shown in ((0.14, False), (0.16, True)):
+        check = CheckedText(GIVEN, "", cosine=lambda *_, likeness=likeness: likeness)
+        assert bool(check.feed(written) + check.finish()) == is_shown
+
+
 def test_a_sentence_without_support_among_others_is_marked() -> None:
     text, check = checked(
         "Plums are blue. Dry the plums for three days [1]. They cost 900 yen [1]. "

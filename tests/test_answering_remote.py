@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from nescord import KnowledgeManager
-from nescord.answering import Answer
+from nescord.answering import Answer, Turn
 from tests.fakes.gemini import Asked, FakeGemini, Reply
+from tests.fakes.gemini.generating import by_itself
 from tests.gemini_world import ANSWERING, LIBRARIES, TIMEOUT
 from tests.hashing_embedder import HashingEmbedder
 from tests.vaults import open_base, write_notes
@@ -91,7 +92,6 @@ WRONG = {
     "another note": lambda asked: f"The bicycle needs a new cassette [{number_of(asked, 'Dry the plums')}].",
     "another note in another language": lambda asked: f"自転車の鍵をなくした[{number_of(asked, 'Dry the plums')}]。",
     "a made-up number": lambda asked: f"塩分は二十五パーセント[{number_of(asked, '三日三晩')}]。",
-    "nothing": lambda _: "",
 }
 
 
@@ -167,3 +167,45 @@ def test_a_question_that_is_refused_is_answered_by_the_passages(km: KnowledgeMan
     gemini.block("plums")
     assert_extractive(km.answer(QUESTIONS[0]), "answer: ")
     assert gemini.calls_of("streamGenerateContent")
+
+
+LINE = "a1B2c3D4" * 8
+PEM = "\n".join(["-----BEGIN RSA PRIVATE KEY-----", *[LINE] * 6, LINE[:22] + "==", "-----END RSA PRIVATE KEY-----"])
+QUOTED = PEM.replace("\n", "\n> ")
+PASSWORDS = ("hunter2x!", "tanuki-77")
+KEYS = {
+    "server.md": f"# The server\n\nThe server stands in the cellar.\n\n{PEM}\n\nThe server is restarted on Mondays.\n",
+    "quoted.md": f"# The old server\n\nThe old server was sold in May.\n\n> {QUOTED}\n\nThe server was old.\n",
+    "表.md": f"# サーバーの表\n\nサーバーは地下室にある。\n\n| 項目 | 値 |\n|---|---|\n"
+    f"| パスワード | {PASSWORDS[0]} |\n| password | {PASSWORDS[1]} |\n",
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_key_and_no_password_leaves_in_any_prompt(tmp_path: Path, gemini: FakeGemini, library: str) -> None:
+    gemini.answers(by_itself)
+    write_notes(tmp_path / "v", KEYS)
+    reach = {"gemini_endpoint": gemini.url, "gemini_api_key": gemini.key, "gemini_timeout": 10, "generator": library}
+    fast = {"gemini_requests_per_minute": 1_000_000, "gemini_tokens_per_minute": 1_000_000_000}
+    with open_base(tmp_path / "kb", embedder=library, vector="exact", **reach, **fast) as km:
+        km.ingest(tmp_path / "v")
+        turn = Turn("What of the server?", f"It has this key:\n{PEM}\n| password | {PASSWORDS[0]} |")
+        for question in ("Where is the server?", "サーバーはどこにある？"):
+            km.answer(question)
+            km.answer(question, history=[turn])
+        for note in KEYS:
+            km.summarize(note)
+            km.suggest_tags(note)
+    sent = str(gemini.calls)
+    assert len(gemini.calls_of("streamGenerateContent")) >= 2 * 3 + 2 * len(KEYS)
+    assert gemini.calls_of("batchEmbedContents")
+    for said in (
+        "The server stands in the cellar",
+        "The server is restarted",
+        "was sold in May",
+        "地下室にある",
+        "[masked]",
+    ):
+        assert said in sent
+    for secret in (LINE[:16], *PASSWORDS):
+        assert secret not in sent, sent[max(0, sent.index(secret) - 300) :][:400]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
+import apsw
 import hypothesis
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from nescord.budget import ESSENTIAL, OPTIONAL, Budget, BudgetState, Level, Purp
 from nescord.errors import BudgetError, CatalogError, LockTimeoutError, UsageError, is_transient
 from nescord.locks import LockName, Locks
 from tests.budget_world import LIMIT, MODEL, Clock, allowed, budget_at, budget_of, ledger, spend
-from tests.survival import SOAK
+from tests.survival import DATABASE, SOAK
 from tests.vaults import open_base
 
 ALL = set(Purpose)
@@ -211,6 +212,24 @@ def test_what_was_allowed_can_be_taken_back(budget: Budget, clock: Clock) -> Non
     assert (budget.state().extra, budget.use().overrides) == (0, [])
     budget.allow(5, later, "owner")
     assert budget.state().extra == 5
+
+
+def test_what_is_allowed_last_counts_last_whatever_the_clock_said_before(
+    budget: Budget, clock: Clock, data: Path
+) -> None:
+    later = clock.now + timedelta(days=3)
+    ahead = apsw.Connection(str(data / DATABASE))
+    until = "2026-12-01T00:00:00Z"
+    for number, tokens in enumerate((10, 0, 20)):  # as a clock of the year 2112 would have made them
+        key = f"0415a8c0-000{number}-7000-8000-000000000000"
+        ahead.execute("INSERT INTO budget_override VALUES (?, '2112-01-01T00:00:00Z', '', ?, ?)", (key, tokens, until))
+    ahead.close()
+    assert budget.state().extra == 20
+    budget.allow(0, later, "owner")
+    assert budget.state().extra == 0
+    for tokens in (5, 6):
+        budget.allow(tokens, later, "owner")
+    assert [each.tokens for each in budget.use().overrides] == [5, 6]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,13 @@ def put_back(data: Path, snapshot: str) -> Restored:
     return restore(settings(data, embedder="none", vector="exact"), snapshot)
 
 
+def damage(data: Path) -> None:
+    """Nothing can be read of the database any more."""
+    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+        (data / name).unlink(missing_ok=True)
+    (data / DATABASE).write_bytes(b"garbled" * 5000)
+
+
 def test_a_restore_of_an_older_snapshot_keeps_what_was_spent_since(data: Path, clock: Clock) -> None:
     put_back(data, backed_up(data, clock))
     with budget_at(data, clock) as budget:
@@ -63,10 +70,7 @@ def test_a_restore_of_an_older_snapshot_keeps_what_was_spent_since(data: Path, c
 
 def test_where_the_database_before_cannot_be_read_the_sum_is_known_all_the_same(data: Path, clock: Clock) -> None:
     snapshot = backed_up(data, clock)
-    database = data / DATABASE
-    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
-        (data / name).unlink(missing_ok=True)
-    database.write_bytes(b"garbled" * 5000)
+    damage(data)
     assert put_back(data, snapshot).remarks
     with budget_at(data, clock) as budget:
         assert budget.state().total == 1000
@@ -76,6 +80,41 @@ def test_where_the_database_before_cannot_be_read_the_sum_is_known_all_the_same(
     assert use.state.total == 1005
     # Of the call that was under way the snapshot knows the estimate alone, 40; it is known that all came to 1,000.
     assert ("forgotten", 860) in [(each.name, each.tokens) for each in use.purposes]
+
+
+def test_what_a_database_had_forgotten_is_not_counted_beside_the_calls_it_stands_for(data: Path, clock: Clock) -> None:
+    with open_base(data, vector="exact") as km:
+        km.capture("メモ")
+        old = create(km._base).id
+        spend(budget_of(km, clock), 500_000)
+        newer = create(km._base).id
+    damage(data)
+    put_back(data, old)
+    with open_base(data, vector="exact") as km:
+        budget = budget_of(km, clock)
+        spend(budget, 10)
+        assert ("forgotten", 500_000, 1) in ledger(data)
+        knows_a_sum = create(km._base).id
+    for snapshot in (newer, knows_a_sum, newer, old):
+        put_back(data, snapshot)
+        with budget_at(data, clock) as budget:
+            assert budget.state().total == 500_010
+    assert ledger(data) == [("embed_new", 500_000, 1), ("embed_new", 10, 1)]
+
+
+def test_where_the_sums_are_lost_too_nothing_is_counted_twice(data: Path, clock: Clock) -> None:
+    with open_base(data, vector="exact") as km:
+        old = create(km._base).id
+        spend(budget_of(km, clock), 500_000)
+        newer = create(km._base).id
+    damage(data)
+    put_back(data, old)
+    with budget_at(data, clock) as budget:
+        spend(budget, 10)
+    (data / "backups" / "spent.jsonl").unlink()
+    put_back(data, newer)
+    with budget_at(data, clock) as budget:
+        assert budget.state().total == 500_010
 
 
 def test_a_database_that_was_begun_anew_knows_what_was_spent_this_month(data: Path, clock: Clock) -> None:
@@ -133,3 +172,14 @@ def test_the_file_does_not_grow_without_end(tmp_path: Path) -> None:
     assert [spent.remembered(tmp_path, month) for month in ("2026-10", MONTH)] == [7, 2]
     spent.remember(tmp_path, MONTH, 3)
     assert spent.remembered(tmp_path, MONTH) == 3
+
+
+def test_months_of_a_clock_that_was_ahead_do_not_push_out_the_one_that_is(tmp_path: Path) -> None:
+    path = tmp_path / "spent.jsonl"
+    ahead = [f"2031-{month:02}" for month in range(1, 13)]
+    for month in ("2026-10", *ahead, MONTH):
+        spent.remember(tmp_path, month, 7)
+    path.write_bytes(path.read_bytes() + b" " * 70_000 + b"\n")
+    spent.remember(tmp_path, "2026-10", 5)  # a call of last month that has ended
+    assert path.stat().st_size < 1000
+    assert [spent.remembered(tmp_path, month) for month in ("2026-10", MONTH)] == [5, 7]

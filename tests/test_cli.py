@@ -252,7 +252,7 @@ def test_show_prints_the_note_as_it_is(base: Path) -> None:
 
 def test_status_counts_for_scripts_and_people(base: Path) -> None:
     counted = nescord("status", "--json", "--data-dir", base).document
-    meaning = {"embeddings", "pending", "behind", "index", "model_key", "second", "degraded"}
+    meaning = {"embeddings", "pending", "behind", "refused", "put_aside", "index", "model_key", "second", "degraded"}
     assert set(counted) == {field.name for field in fields(Status)} | meaning
     assert (counted["notes"], counted["failed"], counted["sources"]) == (4, 0, 1)
     assert re.search(r"^notes\t4 \(.*ja 1.*\)$", nescord("status", "--data-dir", base).out, re.MULTILINE)

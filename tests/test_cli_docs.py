@@ -67,7 +67,7 @@ def test_all_commands_are_there() -> None:
             *("source list", "source move", "source remove", "note trash", "note restore", "note erase"),
             *("backup create", "backup list", "backup check", "backup drill", "backup restore", "backup prune"),
             *("backup pin", "backup unpin", "backup replicate", "backup keygen"),
-            *("index status", "index rebuild", "index migrate"),
+            *("index status", "index rebuild", "index retry", "index migrate"),
             *("budget", "budget allow"),
             *("services", "up"),
             *("flows list", "flows run", "flows status", "flows logs", "flows cancel"),

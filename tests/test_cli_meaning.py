@@ -178,7 +178,9 @@ def test_status_tells_how_far_vectors_and_index_are(base: Path) -> None:
     assert (status["embeddings"], status["pending"], status["behind"], status["degraded"]) == (4, 0, 0, [])
     assert status["index"] == {"kind": "chroma", "count": 4}
     assert status["model_key"].startswith("local|")
-    assert list(index) == ["kind", "count", "model_key", "embeddings", "pending", "behind", "second", "degraded"]
+    assert list(index) == [
+        *("kind", "count", "model_key", "embeddings", "pending", "behind", "refused", "put_aside", "second", "degraded")
+    ]
     assert {"kind": index.pop("kind"), "count": index.pop("count")} == status["index"]
     assert index == {key: status[key] for key in index}
     assert "\nindex\tchroma, 4 chunks\n" in nescord("--data-dir", base, "status").out

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +32,7 @@ from nescord.remote.access import access_of
 from nescord.remote.failures import DoubtfulError
 from tests.fakes.gemini import FakeGemini
 from tests.gemini_world import EMBEDDING, LIBRARIES, TIMEOUT, embedder
+from tests.slow_server import dripping
 from tests.vaults import REPOSITORY
 
 both = pytest.mark.parametrize("library", LIBRARIES)
@@ -232,13 +235,20 @@ def test_a_bad_request_is_of_the_text_if_a_harmless_one_is_answered(gemini: Fake
 
 
 @both
-def test_no_harmless_text_is_needed_once_something_was_answered(gemini: FakeGemini, library: str) -> None:
+def test_a_harmless_text_is_asked_for_once_a_minute_and_for_a_single_text_only(
+    gemini: FakeGemini, library: str
+) -> None:
     model = embedder(library, gemini)
     model.embed_documents(["fine"])
     gemini.fail(400)
-    with pytest.raises(BlockedError) as caught:
-        model.embed_documents(["poisoned"])
-    assert len(gemini.calls) == 2
+    with pytest.raises(BlockedError):
+        model.embed_documents(["fine", "poisoned"])
+    assert len(gemini.calls) == 2, "halves will tell which of them it is"
+    for calls in (4, 5):
+        gemini.fail(400)
+        with pytest.raises(BlockedError) as caught:
+            model.embed_documents(["poisoned"])
+        assert len(gemini.calls) == calls
     assert caught.value.tokens == 0
 
 
@@ -255,6 +265,34 @@ def test_a_wrong_key_is_told_in_one_line_that_does_not_hold_it(gemini: FakeGemin
         embedder(library, gemini, key="AIza-not-the-right-one").embed_documents(TEXTS)
     assert "AIza" not in f"{caught.value!s}{caught.value!r}{embedder(library, gemini)._access!r}"
     assert len(gemini.calls) == 1
+
+
+@both
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 503])
+def test_a_key_that_google_s_own_words_hold_is_not_shown(gemini: FakeGemini, library: str, status: int) -> None:
+    other, token = "AIza" + "Sy" + "a1B2c3D4" * 4 + "x", "ghp_" + "a1B2" * 9
+    said = f"Consumer 'api_key:{gemini.key}' has been suspended, as was {other}; it sent {token}."
+    gemini.fail(status, body=json.dumps({"error": {"code": status, "message": said, "status": "PERMISSION_DENIED"}}))
+    model = embedder(library, gemini)
+    model._has_answered = True
+    with pytest.raises(NescordError, match=r"Consumer 'api_key:\[masked\]' has been suspended") as caught:
+        model.embed_documents(TEXTS[:1] * 2)
+    assert gemini.struck == {status: 1}
+    logged = "".join(traceback.format_exception(caught.value))
+    for secret in (gemini.key, other, token):
+        assert secret not in logged
+
+
+@both
+def test_a_server_that_sends_a_blank_now_and_then_is_not_waited_for(gemini: FakeGemini, library: str) -> None:
+    with dripping() as server:
+        model = embedder(library, gemini, endpoint=server.url, timeout=60, longest_for_a_query=0.6)
+        begun = time.monotonic()
+        with pytest.raises(RemoteError, match=r"within 0\.6 s") as caught:
+            model.embed_query("猫")
+        assert time.monotonic() - begun < 3
+        assert server.sent > 2, "nothing came that would begin a time-out anew"
+        assert caught.value.may_be_billed
 
 
 @pytest.mark.parametrize("key", ["キー", "two words", "two\nlines"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from nescord.generation.service import GenerationService, Stream, open_generator
 from nescord.tokens import estimate
 from tests.fakes.gemini import Asked, FakeGemini, Reply
 from tests.gemini_world import ANSWERING, LIBRARIES, TIMEOUT, Called, called, generator
+from tests.slow_server import dripping
 
 both = pytest.mark.parametrize("library", LIBRARIES)
 PROMPT = Prompt("Answer in Japanese.", "[1] 猫\n> 猫は木曜に来た。\n\nQuestion: 猫はいつ来た?", 200)
@@ -221,6 +225,36 @@ def test_before_its_first_piece_an_answer_is_asked_for_again(gemini: FakeGemini,
         assert "".join(open_service(base, library, gemini).stream(PROMPT)) == "".join(WORDS)
         assert [tokens for _, tokens, _ in base.costs] == [0, gemini.tokens_billed]
     assert gemini.struck == {503: 1}
+
+
+@both
+def test_a_key_that_google_s_own_words_hold_is_not_shown(gemini: FakeGemini, library: str) -> None:
+    said = f"Consumer 'api_key:{gemini.key}' has been suspended."
+    gemini.fail(403, body=json.dumps({"error": {"code": 403, "message": said, "status": "PERMISSION_DENIED"}}))
+    with pytest.raises(RemoteRefusedError, match=r"Consumer 'api_key:\[masked\]' has been suspended") as caught:
+        next(generator(library, gemini).stream(PROMPT))
+    assert gemini.struck == {403: 1}
+    assert gemini.key not in "".join(traceback.format_exception(caught.value))
+
+
+CHUNK = {"candidates": [{"content": {"role": "model", "parts": [{"text": "猫は"}]}, "index": 0}]}
+
+
+@both
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_a_stream_of_blanks_ends_by_the_clock(gemini: FakeGemini, library: str, tmp_path: Path, pieces: int) -> None:
+    text = json.dumps(CHUNK, ensure_ascii=False)
+    # The library holds a piece back until it sees that there is another.
+    nothing, some = ("[", f"[{text},{text},") if library == "gemini" else ("", f"data: {text}\r\n\r\n")
+    with dripping((some if pieces else nothing).encode()) as server, called(tmp_path / "kb", gemini) as base:
+        service = GenerationService(generator(library, gemini, endpoint=server.url), base.caller, base.settings)
+        begun, came = time.monotonic(), list[str]()
+        with pytest.raises(RemoteError, match=f"within {TIMEOUT:g} s"):
+            came.extend(service.stream(PROMPT))
+        assert time.monotonic() - begun < 7 * TIMEOUT
+        assert server.sent > 2
+        assert bool(came) == bool(pieces)
+        assert {tokens for _, tokens, _ in base.costs} == {estimate(PROMPT.system) + estimate(PROMPT.text) + 200}
 
 
 def test_secrets_do_not_leave_the_machine_unless_that_is_said(gemini: FakeGemini, tmp_path: Path) -> None:

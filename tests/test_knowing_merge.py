@@ -87,6 +87,17 @@ def test_links_to_the_others_lead_to_the_first_and_no_text_is_touched(km: Knowle
         assert [link.note_id for link in km.note("From").links] == [second.id, third.id, first.id]
 
 
+def test_a_view_is_told_of_no_link_of_another_space(km: KnowledgeManager) -> None:
+    with km:
+        first, second, _ = three(km, space="guild:7")
+        for space in ("guild:7", "user:42", "user:42"):
+            km.capture(f"梅 [[{stem(second)}]]", space=space)
+        view = km.scoped({"guild:7"})
+        assert view.merge([first.id, second.id]).links == 1
+        view.undo_merge(first.id)
+        assert km.merge([first.id, second.id]).links == 3
+
+
 def test_undo_puts_everything_back_as_it_was(km: KnowledgeManager, tmp_path: Path) -> None:
     with km:
         notes = three(km)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nescord.masking import MASK, masked
+from nescord.masking import MASK, masked, masked_by_quotes
 
 VAULT = Path(__file__).parent.parent / "data" / "sample" / "vault"
 KEY = "a1B2c3D4" * 8
@@ -34,6 +34,9 @@ SECRETS = [
     ("- Password: {}  (changed in May)", "corr3ct-horse", "Password"),
     ("api_key = '{}'", "not so obvious", "Password"),
     ("secret key: {}", "zyxw-9876", "Password"),
+    ("| password | {} |", "hunter2x!", "Password"),
+    ("|パスワード|{}|本番|", "hunter2x!", "Password"),
+    ("> | **パスワード** | `{}` |", "hunter", "Password"),
     ("token: '{}'", "Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZkdISUpLTE1OT1BRUlNUVVZXWFla", "Base64 High Entropy String"),
 ]
 NO_SECRETS = [
@@ -50,6 +53,8 @@ NO_SECRETS = [
     "https://example.org/path/to/page?query=検索",
     "![[image 20250703.png]] と [[庭/ぶどう棚の剪定]]",
     "pin the note, and unpin it",
+    "| user | password | notes |\n|---|---|---|\n| taro | yes | none |",
+    "cat password | grep this out of it",
 ]
 
 
@@ -93,6 +98,39 @@ def test_a_part_of_a_private_key_goes_too() -> None:
     assert masked(end)[0].endswith("\nafter")
 
 
+@pytest.mark.parametrize("before", ["> ", ">> ", ">\t> ", "    ", "\t", "> > "])
+def test_a_private_key_that_is_quoted_or_indented_goes_as_a_whole(before: str) -> None:
+    lines = ["-----BEGIN OPENSSH PRIVATE KEY-----", *[KEY] * 3, KEY[:20] + "==", "-----END OPENSSH PRIVATE KEY-----"]
+    text, findings = masked("\n".join(["鍵", *(before + line for line in lines), "以上"]))
+    assert text == f"鍵\n{before}{MASK}\n以上"
+    assert [(each.kind, each.line) for each in findings] == [("Private Key", 2)]
+    for part in (lines[:3], lines[1:3], lines[3:]):
+        text, _ = masked("\n".join(before + line for line in part))
+        assert KEY[:20] not in text
+
+
+def test_a_private_key_within_json_goes_as_a_whole() -> None:
+    key = "\\n".join(["-----BEGIN PRIVATE KEY-----", *[KEY] * 3, "-----END PRIVATE KEY-----"])
+    assert masked(f'{{"private_key": "{key}", "id": "7"}}')[0] == f'{{"private_key": "{MASK}", "id": "7"}}'
+
+
+def test_half_a_key_at_the_end_of_a_quotation_takes_nothing_along() -> None:
+    """What a block may hold is also what plain words are made of."""
+    note = f"> -----BEGIN PRIVATE KEY-----\n> {KEY}\n> {KEY[:30]}"
+    prompt = f"Passages:\n\n[1]\n{note}\n\nQuestion: where is it\n"
+    assert masked_by_quotes(prompt) == f"Passages:\n\n[1]\n> {MASK}\n\nQuestion: where is it\n"
+
+
+@given(st.text("> \nab:", max_size=60))
+def test_a_prompt_without_secrets_stays_as_it_is(text: str) -> None:
+    assert masked_by_quotes(text) == text
+
+
+def test_a_long_token_goes_to_its_end() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9." + KEY * 60
+    assert masked(f"{'x ' * 300}token {token} end")[0].endswith(f"token {MASK} end")
+
+
 def test_several_in_a_line_all_go() -> None:
     text, findings = masked(f"password: aaaa-1111, api_key: bbbb-2222, ghp_{KEY[:36]}")
     assert not {"aaaa-1111", "bbbb-2222", KEY[:36]} & set(text.replace(",", " ").split())
@@ -120,7 +158,11 @@ def test_any_text_can_be_looked_at(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["a\n" * 20_000, "password" * 2_000, "-----BEGIN " * 5_000, "'" * 20_000, "eyJ" * 9_000]
+    "hostile",
+    [
+        *("a\n" * 20_000, "password" * 2_000, "-----BEGIN " * 5_000, "'" * 20_000, "eyJ" * 9_000),
+        *("sk-" * 66_000, "api_key: aaaa-1111\n" * 5_000, "> " * 50_000, "https://" * 10_000),
+    ],
 )
 def test_a_hostile_text_takes_no_longer_than_another(hostile: str) -> None:
     import time

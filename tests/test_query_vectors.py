@@ -117,16 +117,18 @@ def test_what_a_query_cost_is_in_the_ledger(data: Path, gemini: FakeGemini) -> N
     ]
 
 
-def test_questions_without_an_answer_are_remembered_with_where_they_were_asked(data: Path, gemini: FakeGemini) -> None:
-    asked = [
-        queries_sql.Question("2026-11-01T00:00:00Z", None, "猫の年齢は？", "generated", is_answered=False),
-        queries_sql.Question("2026-11-02T00:00:00Z", frozenset({"user:2", "guild:1"}), "who?", "extractive", False),
-        queries_sql.Question("2026-11-03T00:00:00Z", None, "answered", "generated", is_answered=True),
+def test_what_a_view_asks_for_is_entered_for_its_spaces_and_a_note_for_its_own(data: Path, gemini: FakeGemini) -> None:
+    with opened(data, gemini) as km:
+        note = km.capture("犬が庭で寝る。The dog.", space="user:42")
+        km.embed_note(note.id)
+        km.scoped({"user:42", "guild:7"}).search("dog")
+        km.scoped({"guild:7"}).answer("子猫はどこ？")
+        km.search("money")
+    rows = ledger(data / "data", "purpose, who")
+    assert [row for row in rows if row[0] != "answer"] == [
+        ("embed_new", ""),  # of the ingest
+        ("embed_new", "user:42"),
+        ("embed_query", "guild:7,user:42"),
+        ("embed_query", "guild:7"),
+        ("embed_query", ""),
     ]
-    with opened(data, gemini) as km, km._base.verb() as catalog:
-        with catalog.write() as connection:
-            for each in asked:
-                queries_sql.note_question(connection, each)
-        with catalog.read() as connection:
-            assert queries_sql.unanswered(connection, "2026-10-01") == [asked[1], asked[0]]
-            assert queries_sql.unanswered(connection, "2026-11-02") == [asked[1]]

@@ -26,6 +26,7 @@ from nescord.errors import (
 from nescord.remote import calls
 from nescord.remote.breaker import FAILURES_TO_OPEN, outages
 from nescord.remote.calls import Patience, on_behalf_of
+from nescord.remote.pace import NoTurnError, pace_of
 from tests.fakes.gemini import FakeGemini
 from tests.gemini_world import EMBEDDING, LIBRARIES, Called, called, embedder
 from tests.vaults import REPOSITORY
@@ -157,9 +158,10 @@ def test_waits_grow_and_are_random() -> None:
 def test_waiting_prints_nothing(gemini: FakeGemini, tmp_path: Path) -> None:
     gemini.fail(503)
     code = (
-        "from nescord import KnowledgeManager; from nescord.embedding.service import EmbeddingService\n"
+        "from nescord import KnowledgeManager; from nescord.embedding.service import key_of, open_model, wanted_name\n"
         "with KnowledgeManager.open() as km:\n"
-        "    service = EmbeddingService.of(km._base.settings, lambda: km.budget); print(service.query('猫').shape)"
+        "    settings = km._base.settings; key = key_of(wanted_name(settings), settings)\n"
+        "    print(open_model(key, settings, lambda: km.budget).query('猫').shape)"
     )
     given = {"NESCORD_DATA_DIR": str(tmp_path / "kb"), "NESCORD_EMBEDDER": "genai", "NESCORD_VECTOR": "exact"}
     reach = {"NESCORD_GEMINI_ENDPOINT": gemini.url, "GEMINI_API_KEY": gemini.key}
@@ -180,6 +182,84 @@ def test_a_call_that_the_budget_forbids_is_not_made(gemini: FakeGemini, tmp_path
     with called(tmp_path / "kb", gemini, gemini_monthly_limit=50) as base, pytest.raises(BudgetError):
         call(base, script)
     assert script.at == []
+
+
+def test_who_is_refused_does_not_wait_for_the_pace_and_uses_none_of_it(gemini: FakeGemini, tmp_path: Path) -> None:
+    slow = {"gemini_tokens_per_minute": 6000, "gemini_monthly_limit": 50}
+    with called(tmp_path / "kb", gemini, **slow) as base:
+        pace = pace_of(base.settings, "m")
+        with pace.turn(6000):
+            pass  # a minute of it is gone
+        begun = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(BudgetError):
+                call(base, Script(("done", 1)))
+        assert time.monotonic() - begun < 1
+        pace.give_back(6000)
+        assert not pace._tokens.seconds_until(240)
+        assert base.costs == []
+
+
+def test_during_an_outage_nobody_waits_for_the_pace(gemini: FakeGemini, tmp_path: Path) -> None:
+    hasty = Patience(attempts=FAILURES_TO_OPEN + 1, seconds=9, first=0.01)
+    with called(tmp_path / "kb", gemini, behind=hasty, gemini_tokens_per_minute=6003) as base:
+        with pytest.raises(OutageError):
+            call(base, Script(RemoteError("503")))
+        with pace_of(base.settings, "m").turn(6000):
+            pass  # a minute of it is gone
+        begun = time.monotonic()
+        with pytest.raises(OutageError):
+            call(base, Script(("done", 1)))
+        assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_given_back"),
+    [(RateLimitedError("429"), True), (RemoteError("503"), True), (RemoteError("cut", may_be_billed=True), False)],
+)
+def test_the_pace_gets_back_what_was_not_billed(
+    gemini: FakeGemini, tmp_path: Path, error: NescordError, is_given_back: bool
+) -> None:
+    once = Patience(attempts=1, seconds=1)
+    with called(tmp_path / "kb", gemini, behind=once, gemini_tokens_per_minute=2505) as base:
+        with pytest.raises(type(error)):
+            call(base, Script(error))
+        assert (pace_of(base.settings, "m")._tokens.seconds_until(100) < 1) == is_given_back
+
+
+def test_a_query_does_not_wait_behind_an_ingest(gemini: FakeGemini, tmp_path: Path) -> None:
+    with called(tmp_path / "kb", gemini, gemini_tokens_per_minute=12_001, gemini_parallel=2) as base:
+        ending = threading.Event()
+
+        def ingest() -> None:
+            while not ending.is_set():
+                base.caller.call(NEW, "m", 200, Script(("done", 200)))
+
+        threads = [threading.Thread(target=ingest) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        waited = []
+        for _ in range(5):
+            begun = time.monotonic()
+            base.caller.call(QUERY, "m", 5, Script(("found", 5)))
+            waited.append(time.monotonic() - begun)
+        ending.set()
+        for thread in threads:
+            thread.join()
+    assert max(waited) < 1, "four requests of one second each were before it"
+
+
+def test_a_query_is_not_kept_waiting_longer_than_a_person_waits(gemini: FakeGemini, tmp_path: Path) -> None:
+    with called(tmp_path / "kb", gemini, gemini_tokens_per_minute=6002) as base:
+        call(base, Script(("done", 100)))
+        base.caller.call(NEW, "m", 2000, Script(("done", 2000)))
+        script, begun = Script(("found", 5)), time.monotonic()
+        with pytest.raises(NoTurnError, match="TOKENS_PER_MINUTE"):
+            call(base, script, QUERY)
+        assert time.monotonic() - begun < calls._TURN_OF_A_QUERY + 1
+        assert script.at == []
+        assert base.costs == [("embed_new", 100, 1), ("embed_new", 2000, 1)]
 
 
 def test_calls_are_written_down_for_whom_they_are_made(base: Called) -> None:

@@ -5,30 +5,38 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nescord import Settings
-from nescord.remote.pace import HELD, Pace, TokenBucket, pace_of, tokens_of_a_request
+from nescord.remote.pace import HELD, NoTurnError, Pace, TokenBucket, pace_of, tokens_of_a_request
 
 
 @dataclass
 class Clock:
-    """Time that passes only by sleeping."""
+    """Time that passes only when it is told to."""
 
     now: float = 1000.0
 
     def __call__(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
 
 def bucket(per_minute: float, clock: Clock) -> TokenBucket:
-    return TokenBucket(per_minute, clock=clock, sleep=clock.sleep)
+    return TokenBucket(per_minute, clock=clock)
+
+
+def take(tokens: TokenBucket, clock: Clock, amount: float) -> float:
+    """Wait, and use it; the seconds waited."""
+    seconds = tokens.seconds_until(amount)
+    clock.now += seconds
+    assert not tokens.seconds_until(amount)
+    tokens.use(amount)
+    return seconds
 
 
 def most_in_a_minute(taken: list[tuple[float, float]]) -> float:
@@ -51,7 +59,7 @@ def test_no_minute_holds_more_than_its_limit(calls: list[tuple[int, float]]) -> 
     taken = []
     for amount, pause in calls:
         clock.now += pause
-        tokens.take(amount)
+        take(tokens, clock, amount)
         taken.append((clock.now, float(amount)))
     assert most_in_a_minute(taken) <= 30_000
 
@@ -61,7 +69,7 @@ def test_who_always_has_work_gets_nearly_all_of_the_limit() -> None:
         clock = Clock()
         tokens, taken = bucket(per_minute, clock), []
         while clock.now < 1000 + 600:
-            tokens.take(amount)
+            take(tokens, clock, amount)
             taken.append((clock.now, float(amount)))
         used = sum(amount for _, amount in taken) / (per_minute * 10)
         # A bucket cannot hold less than one request, and of a limit of one or two a minute that is much.
@@ -72,27 +80,77 @@ def test_who_always_has_work_gets_nearly_all_of_the_limit() -> None:
 def test_what_is_larger_than_the_bucket_is_given_and_paid_back_by_the_next() -> None:
     clock = Clock()
     tokens = bucket(30_000, clock)
-    assert tokens.take(20_000) == 0
-    assert 38 < tokens.take(tokens.size) < 45
+    assert take(tokens, clock, 20_000) == 0
+    assert 38 < take(tokens, clock, tokens.size) < 45
+
+
+def test_what_is_given_back_can_be_used_and_no_more_than_fits() -> None:
+    clock = Clock()
+    tokens = bucket(30_000, clock)
+    take(tokens, clock, 20_000)
+    tokens.give_back(20_000)
+    tokens.give_back(20_000)
+    assert take(tokens, clock, tokens.size) == 0
+    assert tokens.seconds_until(1) > 0
+
+
+def in_turn(pace: Pace, calls: Sequence[tuple[int, float | None]], order: list[int]) -> list[threading.Thread]:
+    """Threads that wait for turns, one after the other: of so many tokens, and for how long at most."""
+
+    def call(number: int, tokens: int, within: float | None) -> None:
+        with pace.turn(tokens, within=within):
+            order.append(number)
+
+    threads = []
+    for number, (tokens, within) in enumerate(calls):
+        threads.append(threading.Thread(target=call, args=(number, tokens, within)))
+        threads[-1].start()
+        time.sleep(0.03)
+    return threads
 
 
 def test_who_waits_first_goes_first() -> None:
-    tokens = TokenBucket(600)
-    tokens.take(tokens.size)
-    order: list[int] = []
-
-    def take(number: int) -> None:
-        tokens.take(4)
-        order.append(number)
-
-    threads = []
-    for number in range(5):
-        threads.append(threading.Thread(target=take, args=(number,)))
-        threads[-1].start()
-        time.sleep(0.03)
+    pace, order = Pace(1_000_000, 600, 9), list[int]()
+    with pace.turn(24):
+        threads = in_turn(pace, [(4, None)] * 5, order)
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_person_goes_first() -> None:
+    pace, order = Pace(1_000_000, 600, 2), list[int]()
+    with pace.turn(24):
+        threads = in_turn(pace, [(8, None), (8, None), (1, 5.0)], order)
+    for thread in threads:
+        thread.join()
+    assert order == [2, 0, 1]
+
+
+def test_a_person_takes_the_next_place_whoever_waits_for_one() -> None:
+    pace, order = Pace(1_000_000, 1_000_000, 1), list[int]()
+    with pace.turn(1):
+        threads = in_turn(pace, [(1, None), (1, None), (1, 5.0)], order)
+        assert order == []
+    for thread in threads:
+        thread.join()
+    assert order[0] == 2
+
+
+def test_a_person_does_not_wait_for_long_and_takes_nothing_then() -> None:
+    pace = Pace(1_000_000, 600, 1)
+    with pace.turn(60):
+        begun = time.monotonic()
+        with pytest.raises(NoTurnError, match="TOKENS_PER_MINUTE"), pace.turn(1, within=0.2):
+            pass
+        assert 0.2 <= time.monotonic() - begun < 1
+    begun = time.monotonic()
+    with pytest.raises(NoTurnError, match="wait 4 s"), pace.turn(1, within=2):
+        pass
+    assert time.monotonic() - begun < 1, "what is known to take longer is not waited for"
+    pace.give_back(60)
+    with pace.turn(24, within=0):
+        pass
 
 
 def test_no_more_calls_at_once_than_allowed() -> None:

@@ -11,25 +11,26 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from nescord.answering import UNSUPPORTED, Answer, Citation, Turn
-from nescord.answering.citations import CheckedText, Cosine
+from nescord.answering.citations import CheckedText
 from nescord.answering.extractive import LONGEST, PASSAGES, extract
 from nescord.answering.pack import NOTES, Context, Passage, pack, stripped
 from nescord.answering.prompt import answer_prompt, rewrite_prompt
-from nescord.answering.support import Words
+from nescord.answering.support import Words, local_cosine
 from nescord.answering.writing import Writer
+from nescord.budget import payer
 from nescord.catalog import context as context_sql
 from nescord.catalog import queries as queries_sql
 from nescord.catalog.queries import Question
-from nescord.embedding import local
 from nescord.errors import CatalogError, EmbeddingError, LockTimeoutError, ServiceUnavailableError
 from nescord.language import detect, language_group
 from nescord.notes import Scope, SearchHits
 from nescord.opened import OpenBase
 from nescord.query import Query, parse_query
+from nescord.remote.calls import on_behalf_of
 from nescord.search import marker_of
 from nescord.snippets import Marker
 from nescord.times import utc_text
@@ -90,7 +91,8 @@ class Asking:
         query = parse_query(standalone, zone)
         with self.base.verb() as catalog:
             nearness = partial(self.base.meaning.nearness, catalog, query.text) if hits.index_kind else _no_nearness
-            context = pack(catalog, hits, query, self.scope, nearness, limit=limit, zone=zone)
+            with on_behalf_of(payer(self.scope)):
+                context = pack(catalog, hits, query, self.scope, nearness, limit=limit, zone=zone)
             with catalog.read() as connection:
                 visible = context_sql.visible(connection, [hit.note_id for hit in hits], self.scope)
                 passages = extract(
@@ -121,17 +123,18 @@ class Asking:
         """A written answer; the passages, where the model failed before anything it wrote could be shown."""
         passages = found.context.passages
         asked = " ".join([question, *(turn.question for turn in history)])
-        check = CheckedText(passages, asked, cosine=self._cosine())
-        shown, missing = [], list(found.passages.missing)
+        check = CheckedText(passages, asked, cosine=local_cosine(self.base))
+        shown, missing, is_empty = [], list(found.passages.missing), True
         try:
             with closing(writer.stream(answer_prompt(found.standalone, detect(question), passages))) as pieces:
                 for piece in pieces:
+                    is_empty = is_empty and not piece.strip()
                     if ready := check.feed(piece):
                         shown.append(ready)
                         yield ready
         except _FAILURES as error:
             if not shown:
-                answer = replace(found.passages, tokens=writer.tokens, missing=(*missing, f"answer: {error}"))
+                answer = _not_written(found.passages, writer, str(error))
                 yield answer.text
                 return answer
             missing.append(f"answer: it was cut off before its end: {error}")
@@ -143,7 +146,13 @@ class Asking:
                 shown.append(ready)
                 yield ready
         if not check.cited:
-            answer = _not_found(question, replace(found.passages, missing=tuple(missing)), writer)
+            if writer.is_cut:
+                reason = "it was cut at the greatest length before any sentence that your notes support"
+                answer = _not_written(found.passages, writer, reason)
+            elif is_empty:
+                answer = _not_written(found.passages, writer, "the model wrote nothing")
+            else:
+                answer = _not_found(question, found.passages, writer)
             yield answer.text
             return answer
         if check.unsupported:
@@ -154,21 +163,6 @@ class Asking:
             "".join(shown), tuple(_citations(check, passages, marker_of(found.query))), "generated", writer.model,
             writer.tokens, tuple(missing),
         )  # fmt: skip
-
-    def _cosine(self) -> Cosine | None:
-        """By the local model, whatever model searches: it costs nothing, and knows more than one language."""
-        if not local.is_installed():
-            return None
-        model = self.base.meaning.models.by_key(local.LocalEmbedder.model_key)
-        embed = lru_cache(lambda text: model.embed([text])[0])
-
-        def cosine(one: str, other: str) -> float:
-            try:
-                return float(embed(one) @ embed(other))
-            except (EmbeddingError, ServiceUnavailableError):
-                return -1.0  # what cannot be compared supports nothing
-
-        return cosine
 
     def _recorded(self, question: str, answer: Answer) -> Answer:
         """Remembered for the report; an answer is not lost because that fails."""
@@ -184,6 +178,11 @@ class Asking:
 
 def _no_nearness(_: Sequence[int]) -> dict[int, float]:
     return {}
+
+
+def _not_written(passages: Answer, writer: Writer, reason: str) -> Answer:
+    """The passages: what the notes say to it, the model has not told."""
+    return replace(passages, tokens=writer.tokens, missing=(*passages.missing, f"answer: {reason}"))
 
 
 def _not_found(question: str, nearest: Answer, writer: Writer) -> Answer:

@@ -8,14 +8,14 @@ no answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from nescord.answering import UNSUPPORTED
 from nescord.answering.cleaning import cleaned, urls_of
 from nescord.answering.figures import numbers
 from nescord.answering.pack import Passage
 from nescord.answering.sentences import Sentences
-from nescord.answering.support import Words, supporting
+from nescord.answering.support import Cosine, Words, supporting
 from nescord.words import CJK
 
 # What a model is told to write when the passages hold no answer.
@@ -24,7 +24,6 @@ NOT_IN_NOTES = "NOT_IN_NOTES"
 # How near a passage must be to a sentence whose words it does not hold, across languages and within one; chosen on
 # data/sample with Google's multilingual USE (docs/answers.md).
 LEAST_ACROSS, LEAST_WITHIN = 0.15, 0.3
-Cosine = Callable[[str, str], float]
 
 _BETWEEN = r"\s*(?:[,;、，；]|[-–~〜]|and|と)\s*"
 _MARK = re.compile(
@@ -44,8 +43,8 @@ class CheckedText:
     """Takes what a model writes, in pieces, and gives what of it may be shown.
 
     `cited` are the numbers of the passages that are cited, in the order of their new numbers 1, 2, …, each with the
-    first sentence that cites it; `unsupported` counts the marked sentences. `cosine` compares what
-    texts mean; without it, of a passage in another language only the numbers are compared.
+    first sentence that cites it; `unsupported` counts the marked sentences. `cosine` compares what texts mean; without
+    it a passage must hold the words of a sentence, which one in another language mostly does not.
     """
 
     def __init__(self, passages: Sequence[Passage], question: str, *, cosine: Cosine | None = None) -> None:
@@ -109,9 +108,9 @@ class CheckedText:
         words = Words.of_claim(claim)
 
         def is_alike(number: int) -> bool:
-            is_foreign = self._words[number].language != words.language
             if self._cosine is None:
-                return is_foreign
+                return False
+            is_foreign = self._words[number].language != words.language
             return self._cosine(claim, self._texts[number]) >= (LEAST_ACROSS if is_foreign else LEAST_WITHIN)
 
         return supporting(words, {number: self._words[number] for number in wanted}, self._known, is_alike)

@@ -36,6 +36,7 @@ _MOST_OF_A_NOTE = 4
 _SHARE = 0.3
 # A passage grows to the ends of the paragraphs it cuts, but not beyond so many characters.
 _LONGEST = 3_000
+_OF_A_WORD = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 # With less room than this left, no further passage is begun.
 _SMALLEST = 60
 
@@ -192,6 +193,14 @@ def cost(passage: Passage) -> int:
 def quoted(text: str) -> str:
     """Every line of `text` marked as a quotation, so that no line of it can pass for one of ours."""
     return "\n".join(f"> {line}" for line in text.splitlines())
+
+
+def cut(text: str, most: int) -> str:
+    """The first `most` characters, without half a word at their end: nobody sees of half a key that it is one."""
+    if len(text) <= most:
+        return text
+    begun = text[:most].rstrip(_OF_A_WORD)
+    return text[:most] if text[most] not in _OF_A_WORD else begun
 
 
 def _day(moment: str, zone: tzinfo) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nescord.answering import Turn
 from nescord.answering.citations import NOT_IN_NOTES
-from nescord.answering.pack import Passage, quoted
+from nescord.answering.pack import Passage, cut, quoted
 from nescord.generation import Prompt
 
 # What a short answer takes, in any language.
@@ -48,7 +48,7 @@ def answer_prompt(question: str, language: str, passages: Sequence[Passage]) -> 
 def rewrite_prompt(question: str, history: Sequence[Turn]) -> Prompt:
     """The conversation so far and its last question."""
     turns = "\n".join(
-        f"Question: {_line(turn.question)}\n{quoted(turn.answer[:_OF_A_TURN])}" for turn in history[-_TURNS:]
+        f"Question: {_line(turn.question)}\n{quoted(cut(turn.answer, _OF_A_TURN))}" for turn in history[-_TURNS:]
     )
     return Prompt(_REWRITE, f"{turns}\nLast question: {_line(question)}", _MOST_REWRITTEN)
 

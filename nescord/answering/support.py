@@ -1,17 +1,26 @@
 """Whether a passage can be what a sentence was taken from.
 
 Numbers must be there, and a share of the telling words; else it must mean the same, which a model in this process is
-asked for. Between two languages that is all there is to compare.
+asked for. Between two languages that is nearly all there is to compare: without such a model little is supported there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from nescord.answering.figures import claimed_numbers, is_number_word, numbers
+from nescord.embedding import local
+from nescord.errors import EmbeddingError, ServiceUnavailableError
 from nescord.language import detect
 from nescord.words import STOP_WORDS, bigrams, is_hiragana, normalise, pieces, stem
+
+if TYPE_CHECKING:
+    from nescord.opened import OpenBase
+
+Cosine = Callable[[str, str], float]
 
 # Shares of a sentence's words that its passages hold together, and that each of several must hold by itself. At this
 # share 3 % of the sentences of data/sample would pass for another note of their language (docs/answers.md).
@@ -55,15 +64,35 @@ def supporting(
         return []
     able, is_meant = [], False
     for number, passage in passages.items():
-        if _held(claim.telling, passage.telling) >= LEAST:
+        # A sentence without any telling word is held by whatever there is: in another language that says nothing.
+        is_told = bool(claim.telling) or passage.language == claim.language
+        held = _held(claim.telling, passage.telling) if is_told else 0.0
+        if held >= LEAST:
             able.append(number)
         elif is_alike(number):
             able.append(number)
             is_meant = True
-        elif _held(claim.telling, passage.telling) >= LEAST_OF_EACH:
+        elif held >= LEAST_OF_EACH:
             able.append(number)
     together = frozenset[str]().union(*(passages[number].telling for number in able))
     return able if is_meant or _held(claim.telling, together) >= LEAST else []
+
+
+def local_cosine(base: OpenBase) -> Cosine | None:
+    """By the local model, whatever model searches: it costs nothing, and knows more than one language. None where it is
+    not installed."""
+    if not local.is_installed():
+        return None
+    model = base.meaning.models.by_key(local.LocalEmbedder.model_key)
+    embed = lru_cache(lambda text: model.embed([text])[0])
+
+    def cosine(one: str, other: str) -> float:
+        try:
+            return float(embed(one) @ embed(other))
+        except (EmbeddingError, ServiceUnavailableError):
+            return -1.0  # what cannot be compared supports nothing
+
+    return cosine
 
 
 def _held(wanted: frozenset[str], there: frozenset[str]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from nescord.budget import Purpose
+from nescord.budget import Purpose, payer
 from nescord.notes import Scope
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Writer:
         self.tokens = 0
         self.is_cut = False
         self._service = service
-        self._who = ",".join(sorted(scope.spaces)) if scope.spaces is not None else ""
+        self._who = payer(scope)
 
     @property
     def model(self) -> str:

@@ -27,8 +27,10 @@ from nescord.backup.create import create
 from nescord.backup.erasures import erased
 from nescord.backup.journal import Journal
 from nescord.backup.manifest import Manifest
+from nescord.backup.spent import remembered
 from nescord.backup.store import BackupStore
 from nescord.catalog import fulltext
+from nescord.catalog import ledger as ledger_sql
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import revisions as revisions_sql
 from nescord.catalog import sources as sources_sql
@@ -154,7 +156,7 @@ def restore_copy(
         stage(store, manifest, DataFolder.at(copy).database, progress=progress)
 
         def begin(begun: DataFolder) -> None:
-            _made_fit(begun.database, manifest, erased(folder.backups), None, [])
+            _made_fit(begun.database, manifest, folder.backups, None, [])
 
         DataFolder.create(copy, begin=begin)
     return manifest
@@ -217,13 +219,14 @@ def _decision(folder: DataFolder, manifest: Manifest, uuid: str, prepared: _Prep
 
 def _prepare(folder: DataFolder, manifest: Manifest, remarks: list[str], vfs: str | None) -> _Prepared:
     present = folder.database if folder.database.exists() else None
-    return _made_fit(journal.staged_path(folder), manifest, erased(folder.backups), present, remarks, vfs)
+    return _made_fit(journal.staged_path(folder), manifest, folder.backups, present, remarks, vfs)
 
 
 def _made_fit(
-    database: Path, manifest: Manifest, gone: set[str], present: Path | None, remarks: list[str], vfs: str | None = None
+    database: Path, manifest: Manifest, backups: Path, present: Path | None, remarks: list[str], vfs: str | None = None
 ) -> _Prepared:
     """Make a copy of a snapshot fit to be a database in use. It is checked, closed and on disk afterwards."""
+    gone = erased(backups)
     with closing(apsw.Connection(str(database), vfs=vfs)) as connection:
         fulltext.add_functions(connection)
         if counts_of(connection) != manifest.counts:
@@ -231,7 +234,7 @@ def _made_fit(
         connection.pragma("journal_mode", "delete")  # no WAL beside it: it is renamed alone
         connection.pragma("secure_delete", 1)
         connection.pragma("foreign_keys", 1)
-        carried = _carry_over(connection, present, remarks) if present else 0
+        carried = _carry_over(connection, present, backups, remarks) if present else 0
         with connection:
             again = sum(notes_sql.erase(connection, note) for note in gone)
             revisions_sql.forget(connection, gone)
@@ -262,10 +265,11 @@ _CARRIED = (
 
 
 # What was paid is paid, for what and by whom it is known only here: the sum alone is remembered beside the backups
-# (spent.py). A call that was under way when the snapshot was made has ended since.
+# (spent.py). A call that was under way when the snapshot was made has ended since. The sums of what one of the two had
+# forgotten are not taken over, nor kept: they stand for calls that the other may know, and would count them twice.
 _SPENT_SINCE = (
     """
-    INSERT INTO ledger SELECT * FROM present.ledger WHERE true
+    INSERT INTO ledger SELECT * FROM present.ledger WHERE purpose <> 'forgotten'
     ON CONFLICT (id) DO UPDATE SET tokens = excluded.tokens, settled_at = excluded.settled_at
     WHERE ledger.settled_at IS NULL
     """,
@@ -282,7 +286,7 @@ _HAS_LEDGER = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'ledger'"
 _WRITES_FAIL = (apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE)
 
 
-def _carry_over(connection: apsw.Connection, present: Path, remarks: list[str]) -> int:
+def _carry_over(connection: apsw.Connection, present: Path, backups: Path, remarks: list[str]) -> int:
     """Take over from the present database what must not go back in time. One that is unreadable gives nothing."""
     before: int = connection.execute("SELECT count(*) FROM embedding").get
     try:
@@ -294,6 +298,9 @@ def _carry_over(connection: apsw.Connection, present: Path, remarks: list[str]) 
                 if connection.execute(_HAS_LEDGER).get:  # not in a snapshot of an older version
                     for statement in _SPENT_SINCE:
                         connection.execute(statement)
+                    for month in ledger_sql.forgotten_months(connection):
+                        if remembered(backups, month):
+                            ledger_sql.drop_forgotten(connection, month)
         finally:
             connection.execute("DETACH present")
     except apsw.Error as error:

@@ -15,7 +15,8 @@ from nescord import durable
 _NAME = "spent.jsonl"
 # About 1,500 changes.
 _LONGEST = 64 * 1024
-_KEPT_MONTHS = 2
+# Those written last: a clock that was ahead must not push out the month that is.
+_KEPT_MONTHS = 12
 
 
 def remember(backups: Path, month: str, tokens: int) -> None:
@@ -23,9 +24,11 @@ def remember(backups: Path, month: str, tokens: int) -> None:
     durable.make_folder(backups)
     path = backups / _NAME
     if path.exists() and path.stat().st_size > _LONGEST:
-        sums = dict(reversed([*_newest_first(path)])) | {month: tokens}
-        kept = sorted(sums.items())[-_KEPT_MONTHS:]
-        durable.write_file(path, b"".join(_line(*each) for each in kept))
+        sums = {month: tokens}
+        for known, sum_ in _newest_first(path):
+            sums.setdefault(known, sum_)
+        kept = [*sums.items()][:_KEPT_MONTHS]
+        durable.write_file(path, b"".join(_line(*each) for each in reversed(kept)))
     else:
         durable.append(path, _line(month, tokens))
 

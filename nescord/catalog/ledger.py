@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from uuid import UUID
 
 import apsw
+
+from nescord.identifiers import uuid7
 
 # What was spent in a life of the database that this one does not remember (backup/spent.py).
 FORGOTTEN = "forgotten"
@@ -99,6 +103,17 @@ def add_forgotten(connection: apsw.Connection, key: str, at: str, day: str, toke
     )
 
 
+def forgotten_months(connection: apsw.Connection) -> list[str]:
+    """The months of which this database has a sum that it does not know the calls of."""
+    rows = connection.execute("SELECT DISTINCT substr(day, 1, 7) FROM ledger WHERE purpose = ?", (FORGOTTEN,))
+    return [str(month) for (month,) in rows]
+
+
+def drop_forgotten(connection: apsw.Connection, month: str) -> None:
+    """Count no sum any more that stands for calls of that month."""
+    connection.execute(f"DELETE FROM ledger WHERE {_IN_MONTH} AND purpose = ?2", (month, FORGOTTEN))
+
+
 def use_by(connection: apsw.Connection, what: str, month: str) -> list[Use]:
     """The month's use by `day`, or by `purpose`, `model` or `who`, the largest first."""
     return [Use(*row) for row in connection.execute(_USE_BY[what], (month,))]
@@ -113,8 +128,12 @@ def unsettled(connection: apsw.Connection, month: str) -> list[Unsettled]:
     return [Unsettled(*row) for row in rows]
 
 
-def allow(connection: apsw.Connection, key: str, override: Override) -> None:
+def allow(connection: apsw.Connection, override: Override) -> None:
     """Record what the owner has allowed."""
+    key, last = str(uuid7()), connection.execute("SELECT max(id) FROM budget_override").get
+    if last and key <= last:
+        # By a clock that was ahead. Ids are the order of what was allowed; chance keeps those of two lives apart.
+        key = str(UUID(int=UUID(last).int + 1 + secrets.randbits(48)))
     connection.execute(
         "INSERT INTO budget_override VALUES (?, ?, ?, ?, ?)",
         (key, override.at, override.who, override.tokens, override.until),

@@ -240,7 +240,10 @@ CREATE INDEX note_revision_of ON note_revision (note_id);
 CREATE INDEX note_revision_in ON note_revision (merged_into);
 """
 
-MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS)
+# From when on a text is asked for again; null: it is refused for good.
+_RETRIES = "ALTER TABLE embed_failure ADD COLUMN retry_at TEXT;"
+
+MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS, _RETRIES)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 # "NSCD": lets `file` and a restore tell our database from any other.

@@ -1,12 +1,14 @@
-"""SQL of queries that were asked: their vectors, so that none is paid for twice, and the ones without an answer."""
+"""SQL of queries that were asked: their vectors, so that none is paid for twice, and whether notes had an answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import apsw
+
+# About a year of thirty a day: by a bot that somebody floods the database must not grow for ever.
+MOST_QUESTIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +46,10 @@ def keep_vector(
 
 
 def note_question(connection: apsw.Connection, question: Question) -> None:
-    """Remember what was asked."""
+    """Remember what was asked; of all, the newest MOST_QUESTIONS."""
     spaces = None if question.spaces is None else json.dumps(sorted(question.spaces))
     connection.execute(
         "INSERT INTO question (at, spaces, text, mode, is_answered) VALUES (?, ?, ?, ?, ?)",
         (question.at, spaces, question.text, question.mode, question.is_answered),
     )
-
-
-def unanswered(connection: apsw.Connection, since: str) -> list[Question]:
-    """The questions since that moment to which the notes had no answer, the latest first."""
-    rows = connection.execute(
-        "SELECT at, spaces, text, mode, is_answered FROM question WHERE NOT is_answered AND at >= ? "
-        "ORDER BY at DESC, id DESC",
-        (since,),
-    )
-    return [
-        Question(at, _spaces(spaces), text, mode, bool(is_answered)) for at, spaces, text, mode, is_answered in rows
-    ]
-
-
-def _spaces(stored: str | None) -> frozenset[str] | None:
-    if stored is None:
-        return None
-    spaces: Iterable[str] = json.loads(stored)
-    return frozenset(spaces)
+    connection.execute("DELETE FROM question WHERE id <= ?", (connection.last_insert_rowid() - MOST_QUESTIONS,))

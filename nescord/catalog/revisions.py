@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import apsw
 
+from nescord.catalog.notes import spaces_json
+from nescord.notes import Scope
+
 # Of each note; what merges have replaced is kept besides, as long as the note is there that it went into.
 KEPT_EDITS = 5
 
@@ -114,10 +117,11 @@ def place_of(connection: apsw.Connection, note_id: str) -> PlaceOfNote | None:
     return None if row is None else PlaceOfNote(int(row[0]), int(row[1]), str(row[2]), bool(row[3]))
 
 
-def count_links(connection: apsw.Connection, key: int, names: Iterable[str]) -> int:
-    """How many links of other notes call a note by one of these names."""
-    count = 0
-    for name in names:
-        query = "SELECT count(*) FROM link WHERE name = ? AND note <> ?"
-        count += int(connection.execute(query, (name, key)).get)
-    return count
+def count_links(connection: apsw.Connection, scope: Scope, key: int, names: Iterable[str]) -> int:
+    """How many links of other notes that the scope may see call a note by one of these names."""
+    query = (
+        "SELECT count(*) FROM link JOIN note ON note.key = link.note WHERE link.name = ?1 AND link.note <> ?2 "
+        "AND (?3 IS NULL OR note.space IN (SELECT value FROM json_each(?3)))"
+    )
+    spaces = spaces_json(scope)
+    return sum(int(connection.execute(query, (name, key, spaces)).get) for name in names)

@@ -50,6 +50,16 @@ NOT EXISTS (SELECT 1 FROM embedding WHERE embedding.model = :model AND embedding
 AND NOT EXISTS (SELECT 1 FROM embed_failure
                 WHERE embed_failure.model = :model AND embed_failure.text_hash = chunk.text_hash)
 """
+_IS_DUE = "embed_failure.retry_at <= strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Texts of a model that are `refused` for good, and those `put_aside`, the first of them until `until`."""
+
+    refused: int = 0
+    put_aside: int = 0
+    until: str = ""
 
 
 def epoch(connection: apsw.Connection) -> str:
@@ -74,7 +84,9 @@ def is_embedded_through(connection: apsw.Connection, model: int) -> bool:
     """Whether every chunk was looked at for this model: one comparison, for the run that has nothing to do."""
     last = last_chunk(connection)
     through: int = connection.execute("SELECT embedded_through FROM model WHERE id = ?", (model,)).get or 0
-    return through >= last
+    if through < last:
+        return False
+    return not connection.execute(f"SELECT 1 FROM embed_failure WHERE model = ? AND {_IS_DUE} LIMIT 1", (model,)).get
 
 
 def last_chunk(connection: apsw.Connection) -> int:
@@ -84,7 +96,7 @@ def last_chunk(connection: apsw.Connection) -> int:
 
 
 def set_embedded_through(connection: apsw.Connection, model: int, chunk_id: int) -> None:
-    """Every chunk up to this id has a vector of the model or is refused for good."""
+    """Every chunk up to this id has a vector of the model, is refused for good or put aside."""
     connection.execute("UPDATE model SET embedded_through = max(embedded_through, ?) WHERE id = ?", (chunk_id, model))
 
 
@@ -99,6 +111,23 @@ def pending(connection: apsw.Connection, model: int, limit: int) -> list[Pending
         {"model": model, "limit": limit},
     )
     return [PendingText(*row) for row in rows]
+
+
+def due(connection: apsw.Connection, model: int) -> list[PendingText]:
+    """The texts that were put aside and may be asked for again, each once."""
+    rows = connection.execute(
+        "SELECT min(chunk.id), chunk.text_hash, note.title, chunk.headings, chunk.text FROM embed_failure "
+        "JOIN chunk ON chunk.text_hash = embed_failure.text_hash JOIN note ON note.key = chunk.note "
+        f"WHERE embed_failure.model = ? AND {_IS_DUE} GROUP BY chunk.text_hash ORDER BY 1",
+        (model,),
+    )
+    return [PendingText(*row) for row in rows]
+
+
+def without_vector(connection: apsw.Connection, model: int, texts: Sequence[PendingText]) -> list[PendingText]:
+    """Those of the texts that have none at this moment."""
+    known = "SELECT 1 FROM embedding WHERE model = ? AND text_hash = ?"
+    return [text for text in texts if connection.execute(known, (model, text.text_hash)).get is None]
 
 
 def texts_of_note(connection: apsw.Connection, note_id: str) -> list[PendingText]:
@@ -131,13 +160,20 @@ def known_texts(connection: apsw.Connection, model: int) -> set[bytes]:
 
 
 def count_pending(connection: apsw.Connection, model: int) -> int:
-    """How many chunks have no vector of the model and are not refused."""
-    count: int = connection.execute(f"SELECT count(*) FROM chunk WHERE {_HAS_NO_VECTOR}", {"model": model}).get
+    """How many chunks have no vector of the model, and are neither refused nor put aside until later."""
+    count: int = connection.execute(
+        f"SELECT count(*) FROM chunk WHERE {_HAS_NO_VECTOR} OR chunk.text_hash IN "
+        f"(SELECT text_hash FROM embed_failure WHERE model = :model AND {_IS_DUE})",
+        {"model": model},
+    ).get
     return count
 
 
 def store(connection: apsw.Connection, model: int, rows: Sequence[tuple[bytes, bytes]]) -> None:
     """Keep (text hash, vector) and log every chunk that has such a text."""
+    connection.executemany(
+        "DELETE FROM embed_failure WHERE model = ? AND text_hash = ?", ((model, text_hash) for text_hash, _ in rows)
+    )
     connection.executemany(
         "INSERT OR IGNORE INTO embedding (model, text_hash, vector) VALUES (?, ?, ?)",
         ((model, text_hash, vector) for text_hash, vector in rows),
@@ -149,12 +185,32 @@ def store(connection: apsw.Connection, model: int, rows: Sequence[tuple[bytes, b
     )
 
 
-def refuse(connection: apsw.Connection, model: int, rows: Iterable[tuple[bytes, str]], when: str) -> None:
-    """Texts that the provider refuses for good (text hash, reason): they are not asked about again."""
+def refuse(connection: apsw.Connection, model: int, rows: Iterable[tuple[bytes, str, str | None]], when: str) -> None:
+    """Texts (text hash, reason, retry at) that are not asked for again until then; without a date, for good."""
     connection.executemany(
-        "INSERT OR REPLACE INTO embed_failure VALUES (?, ?, ?, ?)",
-        ((model, text_hash, reason, when) for text_hash, reason in rows),
+        "INSERT OR REPLACE INTO embed_failure VALUES (?, ?, ?, ?, ?)",
+        ((model, text_hash, reason, when, retry_at) for text_hash, reason, retry_at in rows),
     )
+
+
+def failures(connection: apsw.Connection, model: int) -> Failures:
+    """How many texts of chunks have no vector although they were asked for."""
+    refused, put_aside, until = connection.execute(
+        f"SELECT count(*) FILTER (WHERE retry_at IS NULL), count(*) FILTER (WHERE NOT {_IS_DUE}), "
+        f"min(retry_at) FILTER (WHERE NOT {_IS_DUE}) FROM embed_failure WHERE model = ? "
+        "AND EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = embed_failure.text_hash)",
+        (model,),
+    ).fetchone()  # type: ignore[misc]  # an aggregate has a row
+    return Failures(int(refused), int(put_aside), str(until or ""))
+
+
+def forget_failures(connection: apsw.Connection) -> int:
+    """Let every text that was refused or put aside be asked for again, by any model; how many there were."""
+    count: int = connection.execute("SELECT count(DISTINCT text_hash) FROM embed_failure").get
+    connection.execute("DELETE FROM embed_failure")
+    if count:
+        connection.execute("UPDATE model SET embedded_through = 0")
+    return count
 
 
 def count_embeddings(connection: apsw.Connection, model: int) -> int:

@@ -89,6 +89,7 @@ def _tree() -> typer.Typer:
     index = typer.Typer(help="The index for searching by meaning: how far it is, build it anew.", rich_markup_mode=None)
     index.command("status")(indexing.index_status)
     index.command("rebuild")(indexing.index_rebuild)
+    index.command("retry")(indexing.index_retry)
     index.command("migrate")(indexing.index_migrate)
     app.add_typer(index, name="index")
     backup = typer.Typer(help="Backups: make, prove, list, restore, prune.", rich_markup_mode=None)

@@ -26,6 +26,7 @@ def index_status(context: typer.Context, data_dir: DataDir = None, as_json: Json
         emit(
             {"kind": meaning.index_kind, "count": meaning.index_count, "model_key": meaning.model_key}
             | {"embeddings": meaning.embeddings, "pending": meaning.pending, "behind": meaning.behind}
+            | {"refused": meaning.refused, "put_aside": meaning.put_aside}
             | {"second": {"model_key": meaning.second, "pending": meaning.second_pending}}
             | {"degraded": meaning.degraded}
         )
@@ -43,6 +44,19 @@ def index_rebuild(context: typer.Context, data_dir: DataDir = None, as_json: Jso
         emit(asdict(report))
     else:
         Screen().line(f"the index is built anew: {report.indexed:,} vectors, {report.embedded:,} embedded")
+
+
+def index_retry(context: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Forget which texts a model refused, or no answer came for: the next ingest asks for them again."""
+    call = Call.of(context, data_dir, as_json)
+    with call.open() as knowledge:
+        texts = knowledge.forget_refusals()
+    if call.as_json:
+        emit({"texts": texts})
+    elif texts:
+        Screen().line(f"the next ingest asks again for what had no vector: {texts:,} in all")
+    else:
+        Screen().line("no text was refused or put aside")
 
 
 def index_migrate(
@@ -91,6 +105,8 @@ def meaning_rows(meaning: MeaningStatus) -> list[tuple[str, str]]:
         ("vectors", f"{meaning.embeddings:,}{waiting}"),
         ("index", f"{meaning.index_kind}, {meaning.index_count:,} chunks{behind}"),
     ]
+    if meaning.refused or meaning.put_aside:
+        rows.insert(2, ("texts without one", f"{meaning.refused:,} refused, {meaning.put_aside:,} put aside"))
     if meaning.second:
         follows = f"{meaning.second_pending:,} chunks wait for it" if meaning.second_pending else "nothing waits"
         rows.insert(1, ("second model", f"{meaning.second}, {follows}"))

@@ -27,6 +27,7 @@ def status(context: typer.Context, data_dir: DataDir = None, as_json: Json = Fal
         emit(
             asdict(counts)
             | {"embeddings": meaning.embeddings, "pending": meaning.pending, "behind": meaning.behind}
+            | {"refused": meaning.refused, "put_aside": meaning.put_aside}
             | {"index": {"kind": meaning.index_kind, "count": meaning.index_count}}
             | {"model_key": meaning.model_key}
             | {"second": {"model_key": meaning.second, "pending": meaning.second_pending}}

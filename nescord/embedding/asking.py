@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from nescord.embedding.remote import model_key
+from nescord.embedding.remote import PROBE, PROBE_TOKENS, model_key
 from nescord.errors import BlockedError, RemoteRefusedError, WrongAnswerError
 from nescord.remote.failures import DoubtfulError
 
@@ -25,8 +26,8 @@ _PREFIX: dict[Task, str] = {
 }
 # A person waits for it, and would rather have what is found by words.
 LONGEST_FOR_A_QUERY = 10.0
-# A text that nothing can be said against, to find out whether anything is answered at all, and what it costs.
-_PROBE, _PROBE_TOKENS = "nescord", 4
+# For so many seconds an answer to the harmless text says that the settings are right.
+_PROBE_HOLDS = 60.0
 
 
 class AskingEmbedder(ABC):
@@ -40,6 +41,7 @@ class AskingEmbedder(ABC):
         self._access, self._model, self._dims = access, model, dims
         self._for_a_query = min(access.timeout, longest_for_a_query)
         self._has_answered = False
+        self._probed_at = float("-inf")
 
     @property
     def model_key(self) -> str:
@@ -71,7 +73,8 @@ class AskingEmbedder(ABC):
         try:
             answer = self._told(texts, task)
         except DoubtfulError as error:
-            self._is_it_the_text(error, task)
+            if len(texts) == 1 or not self._has_answered:
+                self._is_it_the_text(error, task)
             raise
         return self._checked(answer, texts)
 
@@ -85,17 +88,21 @@ class AskingEmbedder(ABC):
         return answer
 
     def _is_it_the_text(self, error: DoubtfulError, task: Task) -> None:
-        """A harmless text is asked for, once: if that is refused as well, no text is to blame."""
-        if self._has_answered:
+        """A harmless text is asked for: if that is refused as well, no text is to blame.
+
+        What was answered before says nothing: an account may be closed while notes are embedded.
+        """
+        if time.monotonic() - self._probed_at < _PROBE_HOLDS:
             return
         try:
-            self._told([_PROBE], task)
+            self._told([PROBE], task)
         except BlockedError:
             raise RemoteRefusedError(
                 f"{error}; a harmless text is refused as well: check NESCORD_GEMINI_EMBEDDING_MODEL and "
                 "NESCORD_GEMINI_DIMS"
             ) from error
-        error.tokens += _PROBE_TOKENS
+        self._probed_at = time.monotonic()
+        error.tokens += PROBE_TOKENS
 
     def _checked(self, answer: Sequence[Sequence[float]], texts: Sequence[str]) -> Vectors:
         import numpy as np

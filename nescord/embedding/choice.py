@@ -17,6 +17,7 @@ from nescord.errors import EmbeddingUnavailableError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from nescord.budget import Budget
+    from nescord.catalog.vectors import Failures
     from nescord.settings import Settings
 
 
@@ -99,6 +100,23 @@ class Models:
         """The key of the model that follows behind the live one; "" where none is wanted."""
         is_wanted = self._settings.embedder == "local+e5" and live_key == key_of("local", self._settings)
         return key_of("e5", self._settings) if is_wanted and not self.own else ""
+
+
+def without_vector(failures: Failures) -> tuple[str, ...]:
+    """Which texts nobody waits for, and how to ask for them."""
+    told = []
+    if failures.refused:
+        told.append(f"vector: {_texts(failures.refused)} refused by the model (nescord index retry asks again)")
+    if failures.put_aside:
+        told.append(
+            f"vector: {_texts(failures.put_aside)} put aside until {failures.until}, as no answer came for them "
+            "(nescord index retry asks earlier)"
+        )
+    return tuple(told)
+
+
+def _texts(count: int) -> str:
+    return "1 text is" if count == 1 else f"{count:,} texts are"
 
 
 def _is_said(settings: Settings, live_key: str) -> bool:

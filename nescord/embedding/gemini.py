@@ -8,10 +8,11 @@ from typing import Any
 
 from nescord.embedding.asking import AskingEmbedder, Task
 from nescord.remote import google_generativeai as sdk
+from nescord.remote.deadline import within
 
 
 class GeminiEmbedder(AskingEmbedder):
-    """One request for each call, in the caller's thread."""
+    """One request for each call."""
 
     @cached_property
     def _client(self) -> Any:  # the library has no types
@@ -22,14 +23,16 @@ class GeminiEmbedder(AskingEmbedder):
         from google.generativeai.embedding import embed_content
         from google.generativeai.types import RequestOptions
 
-        with sdk.told_as_ours(self._model, "embedding", timeout):
-            answer = embed_content(
-                f"models/{self._model}",
-                list(texts),
-                task_type=task,
-                output_dimensionality=self._dims,
-                client=client,
-                request_options=RequestOptions(timeout=timeout, retry=None),
-            )
-        vectors: list[list[float]] = answer["embedding"]  # type: ignore[assignment]  # theirs is of a single text
+        def ask() -> Any:
+            with sdk.told_as_ours(self._access, self._model, "embedding", timeout):
+                return embed_content(
+                    f"models/{self._model}",
+                    list(texts),
+                    task_type=task,
+                    output_dimensionality=self._dims,
+                    client=client,
+                    request_options=RequestOptions(timeout=timeout, retry=None),
+                )
+
+        vectors: list[list[float]] = within(timeout, self._model, ask)["embedding"]
         return vectors

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from nescord.errors import EmbeddingUnavailableError
+from nescord.errors import EmbeddingUnavailableError, OutageError, RemoteError
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
@@ -21,19 +21,25 @@ if TYPE_CHECKING:
 
 # Of the 20,000 that a request may have: ours is an estimate.
 _MOST_TOKENS = 16_000
+# Attempts and seconds of waiting; fewer attempts than the failures in a row that a model is left alone for.
+_WARY = (2, 60.0)
+# A text that nothing can be said against, to find out whether anything is answered at all, and what it costs.
+PROBE, PROBE_TOKENS = "nescord", 4
 _PACKAGES = {"gemini": "google.generativeai", "genai": "google.genai"}
 
 
 class RemoteEmbedder:
     """An adapter whose every call goes through `caller`, for one purpose. Safe to use from many threads."""
 
-    def __init__(self, adapter: Embedder, model: str, caller: Caller, settings: Settings, purpose: Purpose) -> None:
+    def __init__(
+        self, adapter: Embedder, model: str, caller: Caller, wary: Caller, settings: Settings, purpose: Purpose
+    ) -> None:
         from nescord.remote.pace import tokens_of_a_request
 
         self.parallel = settings.gemini_parallel
         self._adapter = adapter
         self._model = model
-        self._caller = caller
+        self._caller, self._wary = caller, wary
         self._settings = settings
         self._purpose = purpose
         self._most_tokens = min(_MOST_TOKENS, tokens_of_a_request(settings))
@@ -52,7 +58,7 @@ class RemoteEmbedder:
 
     def on_behalf(self, purpose: Purpose) -> RemoteEmbedder:
         """The same model, asked for another purpose."""
-        return RemoteEmbedder(self._adapter, self._model, self._caller, self._settings, purpose)
+        return RemoteEmbedder(self._adapter, self._model, self._caller, self._wary, self._settings, purpose)
 
     def outage(self) -> str:
         """Since when the model is left alone because it did not answer, and why; "" while it answers."""
@@ -80,13 +86,20 @@ class RemoteEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """As `Embedder`. One request, which the caller of this has made small enough."""
-        from nescord.tokens import estimate
+        return self._documents(texts, self._caller)
 
-        sent = [self._masked(text) for text in texts]
-        tokens = sum(map(estimate, sent))
-        return self._caller.call(
-            self._purpose, self._model, tokens, lambda: (self._adapter.embed_documents(sent), None)
-        )
+    def embed_warily(self, texts: Sequence[str]) -> Vectors:
+        """As `embed_documents`, with less patience: for texts that have failed, so that their failures do not end in
+        the model's being left alone."""
+        return self._documents(texts, self._wary)
+
+    def probe(self) -> None:
+        """Ask for a harmless text.
+
+        Raises:
+            NescordError: not even that is answered.
+        """
+        self._documents([PROBE], self._wary)
 
     def embed_query(self, text: str) -> Vectors:
         """As `Embedder`."""
@@ -97,6 +110,26 @@ class RemoteEmbedder:
         return self._caller.call(
             Purpose.EMBED_QUERY, self._model, estimate(sent), lambda: (self._adapter.embed_query(sent), None)
         )
+
+    def _documents(self, texts: Sequence[str], caller: Caller) -> Vectors:
+        from nescord.tokens import estimate
+
+        sent = [self._masked(text) for text in texts]
+        failed: list[RemoteError] = []
+
+        def once() -> tuple[Vectors, None]:
+            try:
+                return self._adapter.embed_documents(sent), None
+            except RemoteError as error:
+                failed.append(error)
+                raise
+
+        try:
+            return caller.call(self._purpose, self._model, sum(map(estimate, sent)), once)
+        except OutageError as error:
+            if failed:  # it has had its attempts, and they were what the model is left alone for
+                raise failed[-1] from error
+            raise
 
     def _masked(self, text: str) -> str:
         if self._settings.mask == "off":
@@ -121,7 +154,7 @@ def open_remote(key: str, settings: Settings, budget: Callable[[], Budget] | Non
     """
     from nescord.budget import Purpose
     from nescord.remote.access import access_of
-    from nescord.remote.calls import Caller
+    from nescord.remote.calls import Caller, Patience
 
     _, model, dims, *_ = key.split("|")
     library = _library(settings)
@@ -134,7 +167,9 @@ def open_remote(key: str, settings: Settings, budget: Callable[[], Budget] | Non
         from nescord.embedding.gemini import GeminiEmbedder
 
         adapter = GeminiEmbedder(access_of(settings), model, int(dims))
-    return RemoteEmbedder(adapter, model, Caller(settings, budget or _no_budget), settings, Purpose.EMBED_NEW)
+    budget = budget or _no_budget
+    caller, wary = Caller(settings, budget), Caller(settings, budget, behind=Patience(*_WARY))
+    return RemoteEmbedder(adapter, model, caller, wary, settings, Purpose.EMBED_NEW)
 
 
 def _no_budget() -> Budget:

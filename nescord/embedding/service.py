@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nescord.embedding import e5, local
 from nescord.embedding.remote import RemoteEmbedder, model_key, open_remote
+from nescord.embedding.turns import OnceForAll
 from nescord.embedding.workers import WorkerPool
 from nescord.errors import EmbeddingError, EmbeddingUnavailableError, UnusableVectorsError
 
@@ -44,6 +45,8 @@ class EmbeddingService:
         self._embedder = embedder
         self._workers = workers
         self._query = lru_cache(_REMEMBERED_QUERIES)(self._ask)
+        self._texts_asked = OnceForAll["Vectors"](is_error_shared=False)  # another of its texts may be to blame
+        self._queries_asked = OnceForAll["Vectors"](is_error_shared=True)
 
     @classmethod
     def of(cls, settings: Settings) -> EmbeddingService:
@@ -80,7 +83,11 @@ class EmbeddingService:
             EmbeddingError: the answer as a whole cannot be used. ServiceUnavailableError: a model elsewhere is away,
                 or the budget does not allow it.
         """
-        return self._checked(texts, self._in_batches)
+        return self._checked(texts, self._in_batches if self.remote is None else self._not_twice)
+
+    def embed_warily(self, texts: Sequence[str]) -> Vectors:
+        """As `embed`, of a model elsewhere with less patience: for texts that it has failed on."""
+        return self.embed(texts) if self.remote is None else self._checked(texts, self.remote.embed_warily)
 
     def requests(self, texts: Sequence[str]) -> list[slice]:
         """How to ask for so many texts: a model elsewhere has limits for each request, and each is paid for."""
@@ -92,7 +99,10 @@ class EmbeddingService:
 
     def query(self, text: str) -> Vectors:
         """(dims,) float32 of length 1, read-only; the last few hundred are remembered."""
-        return self._query(text)
+        if self.remote is None:
+            return self._query(text)
+        (vector,) = self._queries_asked.find([text], lambda texts: [self._query(texts[0])])
+        return vector
 
     @contextmanager
     def much(self, texts: int) -> Iterator[Embed]:
@@ -103,6 +113,12 @@ class EmbeddingService:
             return
         with WorkerPool(self._embedder, self._workers) as pool:
             yield lambda some: self._checked(some, pool.embed)
+
+    def _not_twice(self, texts: Sequence[str]) -> Vectors:
+        """What another thread has asked for, and paid, comes from there."""
+        import numpy as np
+
+        return np.stack(self._texts_asked.find(texts, lambda some: list(self._in_batches(some))))
 
     def _in_batches(self, texts: Sequence[str]) -> Vectors:
         import numpy as np

@@ -41,7 +41,7 @@ class GeminiGenerator:
             contents=[protos.Content(role="user", parts=[protos.Part(text=prompt.text)])],
             generation_config=protos.GenerationConfig(max_output_tokens=prompt.max_tokens),
         )
-        with sdk.told_as_ours(self.model, "answering", self._access.timeout):
+        with sdk.told_as_ours(self._access, self.model, "answering", self._access.timeout):
             chunks = client.stream_generate_content(request, retry=None, timeout=self._access.timeout)
             try:
                 yield from self._pieces(chunks)

@@ -38,7 +38,7 @@ class GenaiGenerator:
             max_output_tokens=prompt.max_tokens,
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         )
-        with sdk.told_as_ours(self.model, "answering", self._access.timeout):
+        with sdk.told_as_ours(self._access, self.model, "answering", self._access.timeout):
             yield from self._pieces(
                 client.models.generate_content_stream(model=self.model, contents=prompt.text, config=config)
             )

@@ -11,6 +11,7 @@ from nescord.errors import AnswerUnavailableError
 from nescord.generation import Piece, Prompt, Usage
 from nescord.remote.access import access_of
 from nescord.remote.calls import Caller
+from nescord.remote.deadline import pieces_within
 from nescord.tokens import estimate
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class GenerationService:
             purpose,
             self.model,
             tokens,
-            lambda: self._generator.stream(sent),
+            lambda: pieces_within(self._settings.gemini_timeout, self.model, self._generator.stream(sent)),
             lambda piece: piece.usage.total if piece.usage else None,
             who=who,
         )
@@ -85,9 +86,9 @@ class GenerationService:
     def _masked(self, prompt: Prompt) -> Prompt:
         if self._settings.mask == "off":
             return prompt
-        from nescord.masking import masked
+        from nescord.masking import masked_by_quotes
 
-        return replace(prompt, text=masked(prompt.text)[0])
+        return replace(prompt, text=masked_by_quotes(prompt.text))
 
 
 def open_generator(settings: Settings) -> Generator:

@@ -83,7 +83,7 @@ def merge(connection: apsw.Connection, drafting: Drafting, scope: Scope, note_id
     draft = replace(draft, origin=place.origin, names=list(dict.fromkeys([*draft.names, *names])))
     notes_sql.trash(connection, keys, now)
     _put(connection, place.key, draft)
-    links = sql.count_links(connection, place.key, (name for name in names if name not in own))
+    links = sql.count_links(connection, scope, place.key, (name for name in names if name not in own))
     return MergeReport(first.id, tuple(note.id for note in others), links, repeated)
 
 

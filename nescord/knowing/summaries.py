@@ -61,14 +61,14 @@ def _summed(base: OpenBase, scope: Scope, texts: Sequence[SeenText], most: int, 
     try:
         writer = writing.writer_of(base, scope)
         try:
-            written = writing.summary(writer, texts, _language(texts), most, base.settings.context_tokens)
+            written = writing.summary(base, writer, texts, _language(texts), most)
         finally:
             tokens = writer.tokens
     except writing.FAILURES as error:
         return replace(as_they_stand, tokens=tokens, missing=(f"summary: {error}",))
     if not written.text:
-        reason = "summary: nothing that the model wrote is in the notes"
-        return replace(as_they_stand, tokens=tokens, missing=(reason,))
+        reasons = written.missing or ("summary: nothing that the model wrote is in the notes",)
+        return replace(as_they_stand, tokens=tokens, missing=reasons)
     cited = (Passage(one.note_id, one.path, one.title, one.start, one.end, one.text) for one in written.cited)
     return Summary(written.text, tuple(cited), "generated", written.model, tokens, written.missing)
 

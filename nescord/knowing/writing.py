@@ -13,7 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from nescord.answering.citations import CheckedText
-from nescord.answering.pack import Passage, cost, quoted, stripped
+from nescord.answering.pack import Passage, cost, cut, quoted, stripped
+from nescord.answering.support import local_cosine
 from nescord.answering.writing import Writer
 from nescord.budget import Purpose
 from nescord.catalog.knowing import SeenText
@@ -64,17 +65,17 @@ def writer_of(base: OpenBase, scope: Scope) -> Writer:
     return Writer(base.generation, scope)
 
 
-def summary(writer: Writer, texts: Sequence[SeenText], language: str, sentences: int, limit: int) -> Written:
-    """A summary of the texts, of which as much as `limit` tokens is read; empty where nothing in it had support.
+def summary(base: OpenBase, writer: Writer, texts: Sequence[SeenText], language: str, sentences: int) -> Written:
+    """A summary of the texts, as much of them as a context holds; empty where nothing in it had support.
 
     Raises:
         FAILURES: nothing that could be shown was written.
     """
-    passages = _packed(texts, limit)
+    passages = _packed(texts, base.settings.context_tokens)
     notes = "\n\n".join(f"[{passage.number}]\n{quoted(passage.whole)}" for passage in passages)
     named = "Japanese" if language == "ja" else "English" if language == "en" else "the language of the notes"
     prompt = Prompt(_SUMMARY.format(language=named, sentences=sentences), f"Passages:\n\n{notes}", _MOST_WRITTEN)
-    check = CheckedText(passages, "")
+    check = CheckedText(passages, "", cosine=local_cosine(base))
     shown: list[str] = []
     missing: tuple[str, ...] = ()
     try:
@@ -105,7 +106,7 @@ def tags(writer: Writer, note: Note, used: Sequence[str], limit: int) -> list[st
     """
     text = note.body
     while estimate(text) > limit:
-        text = text[: len(text) * limit // (estimate(text) + 1)]
+        text = cut(text, len(text) * limit // (estimate(text) + 1))
     known = "\n".join(quoted(tag) for tag in used[:_MOST_TAGS_SHOWN])
     prompt = Prompt(
         _TAGS.format(most=_MOST_TAGS),
@@ -152,7 +153,7 @@ def _windows(text: SeenText) -> Iterator[Passage]:
         stop = at + _WINDOW
         if stop < len(body):
             paragraph = body.rfind("\n\n", at + 1, stop)
-            stop = paragraph if paragraph > at else stop
+            stop = paragraph if paragraph > at else at + (len(cut(body[at : stop + 1], _WINDOW)) or _WINDOW)
         start, end = stripped(body, at, min(stop, len(body)))
         if start < end:
             yield Passage(

@@ -105,19 +105,31 @@ class Breaker:
             raise
         self._succeeded()
 
+    def check(self) -> None:
+        """Whether a call might be made at this moment, for who has to wait before it.
+
+        Raises:
+            OutageError: it must not.
+        """
+        with self._lock:
+            self._is_trial()
+
     def _enter(self) -> None:
         with self._lock:
-            outage = self._outage()
-            phase = phase_of(outage, self._clock())
-            if outage is None:
-                return
-            if phase == "open" or self._is_on_trial:
-                until = utc_text(datetime.fromtimestamp(outage.until, UTC))
-                raise OutageError(
-                    f"{self._model} has not answered since {utc_text(datetime.fromtimestamp(outage.since, UTC))} "
-                    f"({outage.reason}): it is asked again after {until}"
-                )
-            self._is_on_trial = True
+            self._is_on_trial = self._is_trial()
+
+    def _is_trial(self) -> bool:
+        """Whether the next call is the one that tries."""
+        outage = self._outage()
+        if outage is None:
+            return self._is_on_trial
+        if phase_of(outage, self._clock()) == "open" or self._is_on_trial:
+            until = utc_text(datetime.fromtimestamp(outage.until, UTC))
+            raise OutageError(
+                f"{self._model} has not answered since {utc_text(datetime.fromtimestamp(outage.since, UTC))} "
+                f"({outage.reason}): it is asked again after {until}"
+            )
+        return True
 
     def _succeeded(self) -> None:
         with self._lock:

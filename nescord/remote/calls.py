@@ -1,4 +1,4 @@
-"""One way for every call to a model elsewhere: breaker, budget, pace, the call, and what it has cost.
+"""One way for every call to a model elsewhere: breaker and budget, pace, both again, the call, and what it has cost.
 
 A call that may pass is repeated, by stamina: after as long as the answer says, or else after a random while that grows.
 Who waits for a person gives up early, who works in the background has patience. Each attempt is paid for by itself:
@@ -30,10 +30,11 @@ from nescord.errors import (
 )
 from nescord.home import DataFolder
 from nescord.remote.breaker import breaker_of
-from nescord.remote.pace import pace_of
+from nescord.remote.pace import NoTurnError, pace_of
 
 if TYPE_CHECKING:
     from nescord.budget import Budget, Reservation
+    from nescord.remote.pace import Pace
     from nescord.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ IN_FRONT = Patience(attempts=3, seconds=8.0, first=0.25)
 # Nobody waits, and a quota of Google's is a minute.
 BEHIND = Patience(attempts=7, seconds=240.0)
 _WAITED_FOR = frozenset({Purpose.EMBED_QUERY, Purpose.ANSWER, Purpose.REWRITE, Purpose.SUMMARY, Purpose.TAGS})
+# How long a person waits for a turn: search goes on by words at once, and a written answer is worth some seconds.
+_TURN_OF_A_QUERY, _TURN_OF_A_TEXT = 2.0, 15.0
 # A model that answers wrongly is paid for it each time.
 _WRONG_ANSWERS = 2
 
@@ -105,8 +108,9 @@ class Caller:
         """The result of `do`, which makes one request and returns its result and the tokens it has cost, if it knows.
 
         Raises:
-            BudgetError: it must not be made. OutageError: not now. RateLimitedError, RemoteError, WrongAnswerError: it
-                was made as often as there is patience for. RemoteRefusedError, BlockedError: it is of no use.
+            BudgetError: it must not be made. OutageError, NoTurnError: not now. RateLimitedError, RemoteError,
+                WrongAnswerError: it was made as often as there is patience for. RemoteRefusedError, BlockedError: it is
+                of no use.
         """
 
         def once() -> Result:
@@ -170,31 +174,53 @@ class Caller:
 
     def _begin(self, call: ExitStack, purpose: Purpose, model: str, estimate: int, who: str | None) -> Reservation:
         """What every call goes through before it is made; `call` is left when it has ended."""
-        # The turn first: who waits holds none of the month's tokens, and learns of an outage that began meanwhile.
-        call.enter_context(pace_of(self._settings, model).turn(estimate))
-        call.enter_context(breaker_of(self._run, model).attempt())
-        reservation = self._budget().reserve(purpose, model, estimate, who=_for_whom.get() if who is None else who)
-        call.enter_context(_settled(reservation, estimate))
+        breaker, budget = breaker_of(self._run, model), self._budget()
+        pace, who = pace_of(self._settings, model), _for_whom.get() if who is None else who
+        # Who is refused does not wait for it.
+        breaker.check()
+        state = budget.state()
+        if purpose in state.off or state.total + estimate > state.limit:
+            budget.reserve(purpose, model, estimate, who=who).settle(0)  # says why not
+        # Then the turn: who waits holds none of the month's tokens, and learns of an outage that began meanwhile.
+        call.enter_context(pace.turn(estimate, within=_longest_turn(purpose)))
+        try:
+            call.enter_context(breaker.attempt())
+            reservation = budget.reserve(purpose, model, estimate, who=who)
+        except BaseException:
+            pace.give_back(estimate, requests=1)
+            raise
+        call.enter_context(_settled(reservation, estimate, pace))
         return reservation
 
 
+def _longest_turn(purpose: Purpose) -> float | None:
+    """How long a call may wait for its turn; None, as long as it takes."""
+    if purpose not in _WAITED_FOR:
+        return None
+    return _TURN_OF_A_QUERY if purpose is Purpose.EMBED_QUERY else _TURN_OF_A_TEXT
+
+
 @contextmanager
-def _settled(reservation: Reservation, estimate: int) -> Iterator[None]:
-    """A call that fails is settled with what that costs. One that ends well settles itself."""
+def _settled(reservation: Reservation, estimate: int, pace: Pace) -> Iterator[None]:
+    """A call that fails is settled with what that costs, and the pace gets back the rest. One that ends well settles
+    itself."""
     try:
         yield
-    except (RateLimitedError, RemoteRefusedError):
-        reservation.settle(0)
+    except BaseException as error:
+        cost = _cost_of(error, estimate)
+        reservation.settle(cost)
+        pace.give_back(max(0, estimate - cost))
         raise
-    except BlockedError as error:
-        reservation.settle(error.tokens)
-        raise
-    except RemoteError as error:
-        reservation.settle(estimate if error.may_be_billed else 0)
-        raise
-    except BaseException:
-        reservation.settle(estimate)
-        raise
+
+
+def _cost_of(error: BaseException, estimate: int) -> int:
+    if isinstance(error, RateLimitedError | RemoteRefusedError):
+        return 0
+    if isinstance(error, BlockedError):
+        return error.tokens
+    if isinstance(error, RemoteError):
+        return estimate if error.may_be_billed else 0
+    return estimate
 
 
 def _patiently(patience: Patience, once: Callable[[], Result]) -> Result:
@@ -211,7 +237,7 @@ def _patiently(patience: Patience, once: Callable[[], Result]) -> Result:
             wrong += 1
             if wrong >= _WRONG_ANSWERS:
                 return False
-        elif isinstance(error, OutageError) or not isinstance(error, RateLimitedError | RemoteError):
+        elif isinstance(error, OutageError | NoTurnError) or not isinstance(error, RateLimitedError | RemoteError):
             return False
         seconds = _wait(error, failures, patience)
         if time.monotonic() + seconds > gives_up_at:

@@ -57,9 +57,9 @@ class Refusal:
             return None
 
 
-def error_of(refusal: Refusal, model: str, kind: Kind) -> NescordError:
-    """The error of our own that an answer stands for."""
-    status, said = refusal.status, _shown(refusal.message)
+def error_of(refusal: Refusal, model: str, kind: Kind, key: str) -> NescordError:
+    """The error of our own that an answer to a request with that key stands for. What it says holds no key."""
+    status, said = refusal.status, _shown(refusal.message, key)
     if status == 429:
         return RateLimitedError(f"{model} allows no more for now: {said}", retry_after=refusal.seconds)
     if status >= 500 or status in _TRANSIENT:
@@ -118,6 +118,9 @@ def _cause(error: Exception) -> str:
     return type(error).__name__
 
 
-def _shown(message: str) -> str:
-    line = " ".join(message.split())
+def _shown(message: str, key: str) -> str:
+    """In one short line, and without secrets: Google names the key that it refuses, and may repeat what it was sent."""
+    from nescord.masking import MASK, masked
+
+    line = masked(" ".join(message.split()).replace(key, MASK))[0]
     return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}…"

@@ -60,7 +60,7 @@ def new_client(access: Access, kind: Kind) -> Client:
 
 
 @contextmanager
-def told_as_ours(model: str, kind: Kind, timeout: float) -> Iterator[None]:
+def told_as_ours(access: Access, model: str, kind: Kind, timeout: float) -> Iterator[None]:
     """The library's errors become those of nescord/errors.py.
 
     Raises:
@@ -74,7 +74,7 @@ def told_as_ours(model: str, kind: Kind, timeout: float) -> Iterator[None]:
         yield
     except errors.APIError as error:
         refusal = Refusal(int(error.code or 0), error.message or "", _details(error), _retry_after(error))
-        raise failures.error_of(refusal, model, kind) from error
+        raise failures.error_of(refusal, model, kind, access.key) from None  # theirs may hold the key
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise failures.unreached(model, error) from error
     except httpx.TimeoutException as error:

@@ -90,7 +90,7 @@ def import_quietly() -> None:
 
 
 @contextmanager
-def told_as_ours(model: str, kind: Kind, timeout: float) -> Iterator[None]:
+def told_as_ours(access: Access, model: str, kind: Kind, timeout: float) -> Iterator[None]:
     """The library's errors become those of nescord/errors.py.
 
     Raises:
@@ -107,7 +107,7 @@ def told_as_ours(model: str, kind: Kind, timeout: float) -> Iterator[None]:
         # The message begins with the method and the address, which say nothing to a person.
         said = error.message.partition(": ")[2] if error.message.startswith(("POST ", "GET ")) else error.message
         refusal = Refusal(int(error.code or 0), said, error.details or (), header)
-        raise failures.error_of(refusal, model, kind) from error
+        raise failures.error_of(refusal, model, kind, access.key) from None  # theirs may hold the key
     except requests.TooManyRedirects as error:
         raise failures.redirected(model) from error
     except requests.ConnectTimeout as error:
