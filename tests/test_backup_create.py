@@ -128,7 +128,7 @@ import sys
 from pathlib import Path
 path = Path(sys.argv[1]) / "nescordbot.db"
 content = bytearray(path.read_bytes())
-for page in range(40, len(content) // 8192):
+for page in range(80, len(content) // 8192):
     content[page * 8192 : page * 8192 + 12] = b"\\xff" * 12
 path.write_bytes(content)
 """

@@ -73,12 +73,14 @@ def test_an_incident_outlives_the_process(hook: Webhook, settings: Settings, tmp
     assert "works again" in hook.texts[1]
 
 
+def _made(kind: type[Exception]) -> Exception:
+    return kind(SECRET_PATH, {}) if kind is errors.UnusableVectorsError else kind(SECRET_PATH)
+
+
 def test_a_message_names_the_kind_of_an_error_and_nothing_that_it_says(hook: Webhook, settings: Settings) -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, NescordError)]
     for number, kind in enumerate([*kinds, OSError, RecursionError, TimeoutError]):
-        notifying.failed(
-            settings, broken(f"flow{number}", kind(SECRET_PATH) if kind is not FailedChecksError else None)
-        )
+        notifying.failed(settings, broken(f"flow{number}", _made(kind) if kind is not FailedChecksError else None))
     notifying.failed(settings, broken("verify", FailedChecksError("database.pages", "disk.free")))
     assert len(hook.texts) == len(kinds) + 4
     assert not any(word in text for text in hook.texts for word in ("Diary", "秘密", "somebody", "s3cret"))

@@ -161,7 +161,7 @@ def test_waiting_prints_nothing(gemini: FakeGemini, tmp_path: Path) -> None:
         "from nescord import KnowledgeManager; from nescord.embedding.service import key_of, open_model, wanted_name\n"
         "with KnowledgeManager.open() as km:\n"
         "    settings = km._base.settings; key = key_of(wanted_name(settings), settings)\n"
-        "    print(open_model(key, settings, lambda: km.budget).query('猫').shape)"
+        "    print(open_model(key, settings, lambda: km.budget).embed(['猫']).shape)"
     )
     given = {"NESCORD_DATA_DIR": str(tmp_path / "kb"), "NESCORD_EMBEDDER": "genai", "NESCORD_VECTOR": "exact"}
     reach = {"NESCORD_GEMINI_ENDPOINT": gemini.url, "GEMINI_API_KEY": gemini.key}
@@ -173,7 +173,7 @@ def test_waiting_prints_nothing(gemini: FakeGemini, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert (done.stdout, done.stderr) == ("(768,)\n", "")
+    assert (done.stdout, done.stderr) == ("(1, 768)\n", "")
     assert gemini.struck == {503: 1}
 
 
