@@ -36,6 +36,8 @@ for _name in list(os.environ):
 # A shell that starts the tests in its background lets them ignore Ctrl-C, and so would all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Loading the model takes a second, and a test of something else has no use for it: whoever wants it names it.
 os.environ["NESCORD_EMBEDDER"] = "none"
