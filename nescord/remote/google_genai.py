@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nescord import packages
 from nescord.errors import AnswerUnavailableError, EmbeddingUnavailableError
 from nescord.remote import failures
 from nescord.remote.failures import Kind, Refusal
@@ -26,10 +26,7 @@ _MISSING = "the package google-genai is not installed: install nescordbot[genai]
 
 def is_installed() -> bool:
     """Without importing it, which takes a second."""
-    try:
-        return find_spec("google.genai") is not None
-    except ModuleNotFoundError:
-        return False
+    return packages.is_installed("google.genai")
 
 
 def check_installed(kind: Kind) -> None:

@@ -12,9 +12,9 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nescord import packages
 from nescord.errors import AnswerUnavailableError, EmbeddingUnavailableError
 from nescord.remote import failures
 from nescord.remote.failures import Kind, Refusal
@@ -29,10 +29,7 @@ _MISSING = "the package google-generativeai is not installed: install nescordbot
 
 def is_installed() -> bool:
     """Without importing it, which takes most of a second."""
-    try:
-        return find_spec("google.generativeai") is not None
-    except ModuleNotFoundError:
-        return False
+    return packages.is_installed("google.generativeai")
 
 
 def check_installed(kind: Kind) -> None:
