@@ -243,7 +243,119 @@ CREATE INDEX note_revision_in ON note_revision (merged_into);
 # From when on a text is asked for again; null: it is refused for good.
 _RETRIES = "ALTER TABLE embed_failure ADD COLUMN retry_at TEXT;"
 
-MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS, _RETRIES)
+# What people do through Discord. `who` is `user:<id>`, or `guild:<id>` where something is of a guild as a whole.
+_DISCORD = """
+-- Interactions that were accepted: they are here before Discord hears so. Of what is done only the id is kept, by which
+-- the same event, told twice, is known; `note_id` is that of the note which it makes, if it makes one.
+CREATE TABLE inbox (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    who TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    token TEXT NOT NULL,
+    note_id TEXT NOT NULL,
+    accepted_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    done_at TEXT
+) WITHOUT ROWID;
+CREATE INDEX inbox_open ON inbox (accepted_at) WHERE done_at IS NULL;
+
+CREATE TABLE preference (
+    who TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
+    PRIMARY KEY (who, name)
+) WITHOUT ROWID;
+
+-- How often something was done on a day in the zone of the settings.
+CREATE TABLE quota_use (
+    who TEXT NOT NULL,
+    day TEXT NOT NULL,
+    what TEXT NOT NULL,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (who, day, what)
+) WITHOUT ROWID;
+
+-- A question with its answer, for the buttons below it; `previous` is the one that it follows up. `citations` is JSON.
+CREATE TABLE conversation (
+    id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    spaces TEXT NOT NULL,
+    is_shared INTEGER NOT NULL CHECK (is_shared IN (0, 1)),
+    question TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    citations TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    is_useful INTEGER CHECK (is_useful IN (0, 1))
+) WITHOUT ROWID;
+CREATE INDEX conversation_by_time ON conversation (at);
+
+CREATE TABLE search_event (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    spaces TEXT,
+    query TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    hits INTEGER NOT NULL,
+    milliseconds REAL NOT NULL,
+    degraded TEXT NOT NULL
+);
+CREATE INDEX search_event_by_time ON search_event (at);
+
+-- When a person should see a note again. `card` is the JSON of the scheduler (FSRS).
+CREATE TABLE review_card (
+    who TEXT NOT NULL,
+    note_id TEXT NOT NULL,
+    card TEXT NOT NULL,
+    due TEXT NOT NULL,
+    PRIMARY KEY (who, note_id)
+) WITHOUT ROWID;
+CREATE INDEX review_card_by_due ON review_card (who, due);
+CREATE TABLE review_event (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    note_id TEXT NOT NULL,
+    rating INTEGER NOT NULL CHECK (rating BETWEEN 1 AND 4)
+);
+
+-- Who gets a digest, and that of which day was sent last. `target` is `user:<id>` or `channel:<id>`, `guild` that of the
+-- channel; `state` is what became of the digest of `day`: one that was begun may have arrived.
+CREATE TABLE digest (
+    target TEXT PRIMARY KEY,
+    guild TEXT NOT NULL,
+    who TEXT NOT NULL,
+    language TEXT NOT NULL,
+    hour INTEGER NOT NULL CHECK (hour BETWEEN 0 AND 23),
+    timezone TEXT NOT NULL,
+    day TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('', 'begun', 'sent', 'failed')),
+    changed_at TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Attachments lie in the database, so that transactions and backups cover them. `sha256` is null where the bytes are
+-- not stored, and `reason` says why.
+CREATE TABLE blob (sha256 BLOB PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE attachment (
+    note INTEGER NOT NULL REFERENCES note (key) ON DELETE CASCADE,
+    ordinal INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 BLOB REFERENCES blob (sha256),
+    reason TEXT NOT NULL,
+    PRIMARY KEY (note, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX attachment_by_blob ON attachment (sha256);
+
+CREATE INDEX note_by_origin ON note (origin) WHERE origin <> '';
+CREATE INDEX note_by_author ON note (author) WHERE owner = 'us';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS, _RETRIES, _DISCORD)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 # "NSCD": lets `file` and a restore tell our database from any other.
