@@ -1,8 +1,9 @@
 """Secrets in a text (API keys, tokens, passwords), and the text without them: nobody else's machine gets to see one.
 
 The detectors are those of detect-secrets, by their patterns alone: whether a key works is never asked of anybody. They
-were made to point at a line of code, so what they match is masked whole, and what notes have and code has not (such as
-a password after 「パスワード：」) is added here. Masked too much is better than too little: the notes stay as they are.
+were made to point at a line of code, so what they match is masked whole, and named_secrets.py adds what notes have and
+code has not, such as a password after 「パスワード：」. Masked too much is better than too little: the notes stay as
+they are.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from nescord.named_secrets import named
+
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin
     from detect_secrets.plugins.high_entropy_strings import Base64HighEntropyString
 
 MASK = "[masked]"
 _PASSWORD = "Password"
-_SHORTEST = 4
 _WINDOW = 300
 # Most of the detectors' patterns take time by the square of what they look at; no secret but a token is longer.
 _LOOKED_AT = 1_000
@@ -37,6 +39,8 @@ _ALSO = {
     "AI Service Key": re.compile(r"\bsk-[0-9A-Za-z_-]{20,}"),
     "Discord Webhook": re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"),
     "Age Secret Key": re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]{40,}"),
+    "Authorization": re.compile(r"(?i:\bauthorization[\"']?\s*[:=]\s*[\"']?(?:basic|token)\s+)[!-~]{8,}"),
+    "Hugging Face Token": re.compile(r"\bhf_[0-9A-Za-z]{20,}"),
     "Bearer Token": re.compile(r"(?i:\bbearer )[0-9A-Za-z._~+/=-]{16,}"),
 }
 # A note may hold a part of a key only: a block is cut where a chunk ends.
@@ -49,17 +53,6 @@ _BLOCK = re.compile(
 _END_OF_BLOCK = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----")
 _IN_BLOCK, _LAST_IN_BLOCK = re.compile(r"[0-9A-Za-z+/=]{40,}"), re.compile(r"[0-9A-Za-z+/=]+")
 _LINE_OF_KEY = re.compile(r"^[0-9A-Za-z+/]{60,}={0,2}$", re.MULTILINE)
-_NAMED = re.compile(
-    r"(?:パスワード|パスフレーズ|パスコード|暗証番号|合言葉|秘密鍵|認証情報|(?:API|アクセス|シークレット|秘密)\s*(?:キー|トークン|鍵)"
-    r"|(?<![A-Za-z])(?:password|passwd|passphrase|passcode|pwd|api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?"
-    r"|(?:access|auth|api)[ _-]?token|pin))"
-    r"(?:\s*[(（][^)）\n]{0,20}[)）])?[*_`\"']{0,3}[ \t\u3000]*(?P<sign>[:：=＝|｜]|は|\bis\b)[ \t\u3000]*"
-    r"[*_`\"'「『]{0,3}"
-    r"(?P<value>[!-~]{4,})(?P<last>[ \t\u3000」』]*$)?",
-    re.IGNORECASE | re.MULTILINE,
-)
-# Behind a cell: the row of a table that is its head says how the columns are called.
-_ROW_OF_HEADS = re.compile(r"[^\n]*\n\|?[ \t]*:?-{2,}")
 _REST_OF_TOKEN = re.compile(r"[!-~]*")
 _MIGHT_BE_NAMED = re.compile(r"key|pass|pwd|secret|contrase", re.IGNORECASE)
 
@@ -147,14 +140,8 @@ def _spans(text: str) -> Iterator[_Span]:
     for match in _LINE_OF_KEY.finditer(text):
         if _is_mixed(match[0]):
             yield _Span(*match.span(), entropy.secret_type)
-    for match in _NAMED.finditer(text):
-        is_cell = match["sign"] in "|｜"
-        value = (match["value"].partition("|")[0] if is_cell else match["value"]).rstrip("*_`\"'.,;)")
-        # "The password is wrong" says none, and neither does "password: see below".
-        is_alone = _fills_a_cell(text, match.start("value") + len(value)) if is_cell else match["last"] is not None
-        is_plain = value.isalpha() and not (match["sign"] in ":：=＝|｜" and is_alone)
-        if len(value) >= _SHORTEST and not is_plain and not value.startswith(("http", "<", "[")):
-            yield _Span(match.start("value"), match.start("value") + len(value), _PASSWORD)
+    for start, end in named(text):
+        yield _Span(start, end, _PASSWORD)
     for match in _END_OF_BLOCK.finditer(text):
         yield _Span(_begin_of_block(text, match.start()), match.end(), _KEY_BLOCK)
     yield from _assigned(text)
@@ -170,13 +157,6 @@ def _detected(text: str) -> Iterator[_Span]:
                 if end == _LOOKED_AT and (rest := _REST_OF_TOKEN.match(text, first + end)):
                     end = rest.end() - first  # it goes on where the window does not
                 yield _Span(first + start, first + end, kind)
-
-
-def _fills_a_cell(text: str, end: int) -> bool:
-    """Whether nothing else stands in the cell of a table whose first word ends there, and it is no column's name."""
-    line_ends = text.find("\n", end)
-    rest = text[end : line_ends if line_ends >= 0 else len(text)].lstrip("*_`\"' \t")
-    return rest[:1] in ("", "|", "｜") and not _ROW_OF_HEADS.match(text, end)
 
 
 def _begin_of_block(text: str, end: int) -> int:

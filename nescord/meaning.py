@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nescord.asked import ask
+from nescord.asked import Asked, ask
 from nescord.catalog import model_choice
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.database import Catalog
@@ -203,13 +203,10 @@ class Meaning:
             if not vectors_sql.is_embedded_through(connection, asked.model):
                 degraded += ("vector: some notes wait to be embedded (nescord ingest)",)
             hits = shown_candidates(connection, found, marker_of(query))
-        return SearchHits(hits, mode=mode, index_kind=kind, degraded=degraded)
+        return SearchHits(hits, mode=mode, index_kind=kind, degraded=degraded, asked=asked)
 
-    def nearness(self, catalog: Catalog, text: str, chunks: Sequence[int]) -> dict[int, float]:
-        """The cosines to `text` of those of the chunks that have a vector; none where vectors cannot be asked."""
-        asked = ask(catalog, self.models, text)
-        if isinstance(asked, str):
-            return {}
+    def nearness(self, catalog: Catalog, asked: Asked, chunks: Sequence[int]) -> dict[int, float]:
+        """The cosines to a query of those of the chunks that have a vector. No model is asked for it once more."""
         with catalog.read() as connection:
             return self._exact_of(asked.model).scores(connection, asked.vector, chunks)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from nescord.asked import Asked
     from nescord.costs import EmbeddingCost
 
 BlockKind = Literal["heading", "paragraph", "list", "code", "table", "quote", "html", "rule"]
@@ -121,6 +122,53 @@ class ResolvedLink:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file to be kept with a note. `size` is in bytes; `content` is None where it could not be had, and `reason` says
+    why in words for a person."""
+
+    name: str
+    media_type: str
+    content: bytes | None
+    size: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """A file of a stored note, its `ordinal` counted from 0. Where its bytes are not stored, `reason` says why."""
+
+    ordinal: int
+    name: str
+    media_type: str
+    size: int
+    is_stored: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteVersion:
+    """What a note said until `replaced_at`. `number` tells it from all other versions, of whatever note."""
+
+    number: int
+    replaced_at: str
+    title: str
+    body: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTitle:
+    """What a list shows of a note."""
+
+    note_id: str
+    title: str
+    path: str
+    updated_at: str
+    space: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHit:
     """One note that answers a query, with the best of its chunks.
 
@@ -150,7 +198,7 @@ class SearchHit:
 
 class SearchHits(list[SearchHit]):
     """Hits, best first, with how they were found: `mode`, `index_kind` ("": no vectors were asked), and in `degraded`
-    what could not be asked and why."""
+    what could not be asked and why. `asked` is the query as vectors, for who compares more with it."""
 
     def __init__(
         self,
@@ -159,8 +207,10 @@ class SearchHits(list[SearchHit]):
         mode: str = "keyword",
         index_kind: str = "",
         degraded: Sequence[str] = (),
+        asked: Asked | None = None,
     ) -> None:
         super().__init__(hits)
+        self.asked = asked
         self.mode = mode
         self.index_kind = index_kind
         self.degraded = tuple(degraded)

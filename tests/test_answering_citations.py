@@ -109,6 +109,33 @@ def test_a_link_that_the_passage_holds_stays_with_its_target_for_all_to_see() ->
     assert cleaned("https://shop.example/saltを見る", urls) == "https://shop.example/salt を見る"
     assert cleaned("https://shop.example/salt/more", urls) == "…"
     assert cleaned("https://shop.example/", urls) == "…"
+    assert cleaned("https://shop.example/salt。次の文です。", urls) == "https://shop.example/salt 。次の文です。"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *(
+            "https://例え.jp/?d=secret",
+            "https://ｅｖｉｌ.com/?d=secret",
+            "https://é.example/secret",
+            "www.例え.jp/secret",
+        ),
+        *("https://例え.jp", "[良い](https://例え.jp/secret)", "https://shop.example.例え.jp/secret"),
+    ],
+)
+def test_a_host_in_any_script_is_one(link: str) -> None:
+    held = urls_of("See https://shop.example and https://日本.example/a first.")
+    assert cleaned(f"塩 {link} です", held) in ("塩 … です", "塩 良い です")
+    assert cleaned("https://日本.example/a です", held) == "https://日本.example/a です"
+
+
+def test_a_full_width_dot_does_not_lead_from_a_known_host_to_another() -> None:
+    held = urls_of("See https://shop.example first.")
+    for dot in "。．｡":
+        assert (
+            cleaned(f"https://shop.example{dot}secret.evil.com", held) == f"https://shop.example {dot}secret.evil.com"
+        )
 
 
 def test_text_without_baits_is_left_as_it_is() -> None:
@@ -132,6 +159,10 @@ def test_text_without_baits_is_left_as_it_is() -> None:
 def test_a_number_is_the_same_however_it_is_written(text: str, expected: set[str]) -> None:
     assert expected <= numbers(text)
     assert claimed_numbers(text) == expected
+
+
+def test_a_number_may_be_as_long_as_it_likes() -> None:
+    assert numbers("3" * 5000 + " and 0007") == {"3" * 5000, "7"}
 
 
 def test_what_only_looks_like_a_number_needs_no_support() -> None:
@@ -197,6 +228,13 @@ def test_a_passage_in_another_language_supports_only_what_means_the_same(written
     for likeness, is_shown in ((0.14, False), (0.16, True)):
         check = CheckedText(GIVEN, "", cosine=lambda *_, likeness=likeness: likeness)
         assert bool(check.feed(written) + check.finish()) == is_shown
+
+
+@pytest.mark.parametrize("written", ["It is not. [1]", "それはだめです。[1]", "はい。[1]"])
+def test_a_sentence_that_says_nothing_of_its_own_has_no_support(written: str) -> None:
+    _, check = checked(written)
+    assert check.unsupported == 1
+    assert not check.cited
 
 
 def test_a_sentence_without_support_among_others_is_marked() -> None:

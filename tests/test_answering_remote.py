@@ -14,6 +14,7 @@ from tests.fakes.gemini import Asked, FakeGemini, Reply
 from tests.fakes.gemini.generating import by_itself
 from tests.gemini_world import ANSWERING, LIBRARIES, TIMEOUT
 from tests.hashing_embedder import HashingEmbedder
+from tests.remote_world import settings_for
 from tests.vaults import open_base, write_notes
 
 SECRET = "AKIA" + "IOSFODNN7" + "EXAMPLQ"
@@ -209,3 +210,20 @@ def test_no_key_and_no_password_leaves_in_any_prompt(tmp_path: Path, gemini: Fak
         assert said in sent
     for secret in (LINE[:16], *PASSWORDS):
         assert secret not in sent, sent[max(0, sent.index(secret) - 300) :][:400]
+
+
+def test_a_person_waits_once_for_a_model_that_does_not_answer(tmp_path: Path, gemini: FakeGemini) -> None:
+    """The notes are found by their local vectors then, and so are their best passages."""
+    long = "The ferry leaves the harbour before the tide turns, whatever the weather. " * 40
+    write_notes(tmp_path / "v", {"Ferry.md": f"# Ferry\n\n## One\n\n{long}\n\n## Two\n\nIt is late. {long}"})
+    with open_base(tmp_path / "kb", embedder="local", vector="exact") as km:
+        km.ingest(tmp_path / "v")
+    remote = settings_for(gemini)
+    with open_base(tmp_path / "kb", **remote) as km:
+        km.migrate("gemini")
+    gemini.forget()
+    gemini.fail(404, rate=1.0)  # not tried again, so that calls can be counted
+    with open_base(tmp_path / "kb", **remote, generator="none") as km:
+        answer = km.answer("When does the ferry leave?")
+    assert gemini.struck[404] == len(gemini.calls) == 1
+    assert "the vectors of the local model answer" in answer.missing[0]

@@ -156,6 +156,22 @@ def test_a_note_restored_from_the_trash_gets_its_links_back(km: KnowledgeManager
         assert [link.note_id for link in km.note("From").links] == [second.id, first.id]
 
 
+def test_a_merged_note_that_is_restored_gets_the_links_to_what_went_into_it(
+    km: KnowledgeManager, tmp_path: Path
+) -> None:
+    with km:
+        first, second, third = three(km)
+        write_notes(tmp_path / "vault", {"From.md": f"[[{stem(second)}]]"})
+        km.ingest(tmp_path / "vault")
+        km.merge([first.id, second.id])
+        km.merge([third.id, first.id])
+        assert [link.note_id for link in km.note("From").links] == [third.id]
+        km.restore_note(first.id)
+        assert [link.note_id for link in km.note("From").links] == [first.id]
+        km.restore_note(second.id)
+        assert [link.note_id for link in km.note("From").links] == [second.id]
+
+
 def test_equal_passages_are_not_embedded_again(tmp_path: Path) -> None:
     model = CountingEmbedder()
     with open_base(tmp_path / "state", embedder=model, vector="exact") as km:

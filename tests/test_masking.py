@@ -37,6 +37,20 @@ SECRETS = [
     ("| password | {} |", "hunter2x!", "Password"),
     ("|パスワード|{}|本番|", "hunter2x!", "Password"),
     ("> | **パスワード** | `{}` |", "hunter", "Password"),
+    ("| site | user | password |\n|---|---|---|\n| a.example | me | {} |", "hunter2pw!", "Password"),
+    ("| サービス | ID | パスワード |\n|:--|---|---|\n| 庭 | taro | {} |", "Abcd1234", "Password"),
+    ("passphrase: {}", "correct horse battery staple", "Password"),
+    ("合言葉：{}", "ひらけごま", "Password"),
+    ("パスワード：{}", "ひみつ123", "Password"),
+    ("PW：{}", "abcd1234", "Password"),
+    ("ID/PW: {}", "taro / abcd1234", "Password"),
+    ("token: {}", "3f9a8b7c6d5e4f", "Password"),
+    ("トークン：{}", "ab12cd34ef56", "Password"),
+    ("password:\n  {}", "hunter2x", "Password"),
+    ("password: {}", "[x9!k2aa", "Password"),
+    ("password: {}", "<Pa55word>", "Password"),
+    ("{}", "Authorization: Basic dXNlcjpwYXNzd29yZA==", "Authorization"),
+    ("{}", "hf_" + KEY[:34], "Hugging Face Token"),
     ("token: '{}'", "Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZkdISUpLTE1OT1BRUlNUVVZXWFla", "Base64 High Entropy String"),
 ]
 NO_SECRETS = [
@@ -55,6 +69,14 @@ NO_SECRETS = [
     "pin the note, and unpin it",
     "| user | password | notes |\n|---|---|---|\n| taro | yes | none |",
     "cat password | grep this out of it",
+    "The password is case-sensitive.",
+    "The secret is well-kept.",
+    "パスワードは8-16文字です。",
+    "Secret: grandma's miso",
+    "Access key: Alt+Shift+P",
+    "pin: GPIO17",
+    "| name | type | about |\n|---|---|---|\n| password | string | the user's own |",
+    "password: <your-password>",
 ]
 
 
@@ -65,8 +87,13 @@ def test_a_secret_does_not_leave(sentence: str, secret: str, kind: str) -> None:
     assert secret not in text
     assert text.startswith(before)
     assert MASK in text
-    assert [(each.kind, each.line) for each in findings] == [(kind, 2)]
+    lines = sentence.split("{}")[0].count("\n")
+    assert [(each.kind, each.line) for each in findings] == [(kind, 2 + lines)]
     assert secret in (before + sentence.format(secret))[findings[0].start : findings[0].end]
+
+
+def test_the_old_password_beside_the_new_one_goes_too() -> None:
+    assert masked("password: hunter2 / old: hunter1")[0] == f"password: {MASK} / old: {MASK}"
 
 
 @pytest.mark.parametrize("text", NO_SECRETS)

@@ -21,7 +21,6 @@ from nescord.answering.pack import NOTES, Context, Passage, pack, stripped
 from nescord.answering.prompt import answer_prompt, rewrite_prompt
 from nescord.answering.support import Words, local_cosine
 from nescord.answering.writing import Writer
-from nescord.budget import payer
 from nescord.catalog import context as context_sql
 from nescord.catalog import queries as queries_sql
 from nescord.catalog.queries import Question
@@ -30,7 +29,6 @@ from nescord.language import detect, language_group
 from nescord.notes import Scope, SearchHits
 from nescord.opened import OpenBase
 from nescord.query import Query, parse_query
-from nescord.remote.calls import on_behalf_of
 from nescord.search import marker_of
 from nescord.snippets import Marker
 from nescord.times import utc_text
@@ -64,6 +62,7 @@ class Asking:
 
     def stream(self, question: str, history: Sequence[Turn]) -> Iterator[str | Answer]:
         """The answer's text in pieces, each checked, and then the answer; the pieces together are its text."""
+        question = question.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is no text
         writer, missing = self._writer()
         found = self._found(question, history, writer, missing)
         if writer is None or not found.context.passages:
@@ -90,9 +89,8 @@ class Asking:
         zone, limit = ZoneInfo(self.base.settings.timezone), self.base.settings.context_tokens
         query = parse_query(standalone, zone)
         with self.base.verb() as catalog:
-            nearness = partial(self.base.meaning.nearness, catalog, query.text) if hits.index_kind else _no_nearness
-            with on_behalf_of(payer(self.scope)):
-                context = pack(catalog, hits, query, self.scope, nearness, limit=limit, zone=zone)
+            nearness = partial(self.base.meaning.nearness, catalog, hits.asked) if hits.asked else _no_nearness
+            context = pack(catalog, hits, query, self.scope, nearness, limit=limit, zone=zone)
             with catalog.read() as connection:
                 visible = context_sql.visible(connection, [hit.note_id for hit in hits], self.scope)
                 passages = extract(

@@ -7,18 +7,24 @@ of these can be asked for by a note. So a URL stays only if it stands, whole, in
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # What is not seen and could part `@` from `everyone` until somebody drops it; the joiner of emoji stays.
 _UNSEEN = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200c\u200e\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-# By scheme, by `www.`, or a host with a path, which some programs make a link of too.
+# By scheme, by `www.`, or a host with a path, which some programs make a link of too. A host may be in any script:
+# browsers take https://ｅｖｉｌ.com for evil.com, and 。 for a dot.
 _URL = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*://|(?:mailto|javascript|vbscript|data|tel|sms|file|obsidian|discord|blob):|www\.)[!-;=?-~]+"
+    r"(?:[a-z][a-z0-9+.-]*://|(?:mailto|javascript|vbscript|data|tel|sms|file|obsidian|discord|blob):|www\.)"
+    r"(?:[!-.0-;=@-~]*[^\0-\x7f\s、，「」『』（）【】][^\s<>/?#、，「」『』（）【】]*[!-;=?-~]*|[!-;=?-~]+)"
     r"|(?<![a-z0-9.-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[!-;=?-~]*",
     re.IGNORECASE,
 )
+# The beginning of one that names a host in ASCII.
+_PLAIN = re.compile(r"(?:[^:/]+:(?://)?|www\.)(?=[!-/:-@[-`{-~]*[a-z0-9])[!-;=?-~]+", re.IGNORECASE | re.ASCII)
+_DOTS = "。．｡"
 _TRAILING = ".,;:!?'\"`*_~|)]}"
 _IMAGE = re.compile(r"!\[\[([^\[\]\n]*)\]\]|!\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])?")
 _LINK = re.compile(r"\[((?:[^\[\]\n]|\[[^\[\]\n]*\])*)\]\(\s*<?([^\s()<>]*(?:\([^\s()]*\)[^\s()<>]*)*)>?[^)\n]*\)")
@@ -33,7 +39,7 @@ _GONE = "…"
 
 def urls_of(text: str) -> frozenset[str]:
     """The URLs in `text`, as `cleaned` compares them."""
-    return frozenset(_trimmed(match[0]) for match in _URL.finditer(_UNSEEN.sub("", text)))
+    return frozenset(url for match in _URL.finditer(_UNSEEN.sub("", text)) for url in _readings(match[0]))
 
 
 def without_mentions(text: str) -> str:
@@ -68,14 +74,21 @@ def _plain_link(found: re.Match[str], urls: frozenset[str]) -> str:
 
 
 def _kept(found: re.Match[str], urls: frozenset[str]) -> str:
-    url = _trimmed(found[0])
-    tail = found[0][len(url) :]
-    if url not in urls:
-        return _GONE + tail
+    url = next((each for each in _readings(found[0]) if each in urls), "")
+    if not url:
+        return _GONE + found[0][len(_trimmed(found[0])) :]
+    rest = found[0][len(url) :]
     # Letters right behind it would become a part of it in some programs: https://example.org/を見る
-    after = found.string[found.end() : found.end() + 1]
-    return found[0] if tail or not after or after.isspace() or not after.isalnum() else f"{url} "
+    after = rest[:1] or found.string[found.end() : found.end() + 1]
+    return f"{url} {rest}" if after.isalnum() or after in tuple(_DOTS) else found[0]
+
+
+def _readings(matched: str) -> Iterator[str]:
+    """What a URL may be meant to be: all of it, or, in a text without spaces, what of it is ASCII and is whole."""
+    yield _trimmed(matched)
+    if not matched.isascii() and (plain := _PLAIN.match(matched)) and not plain[0].endswith((".", "-")):
+        yield _trimmed(plain[0])
 
 
 def _trimmed(url: str) -> str:
-    return url.rstrip(_TRAILING)
+    return url.rstrip(_TRAILING + _DOTS)

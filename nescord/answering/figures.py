@@ -68,8 +68,13 @@ def _values(digits: str) -> list[str]:
     plain = _THOUSANDS.sub("", digits)
     parts = re.split(r"[.,]", plain)
     if len(parts) == 2 and "." in plain:
-        return [f"{int(parts[0])}.{parts[1]}"]
-    return [str(int(part)) for part in parts]
+        return [f"{_whole(parts[0])}.{parts[1]}"]
+    return [_whole(part) for part in parts]
+
+
+def _whole(digits: str) -> str:
+    """Without the zeros before it. Not by `int`, which takes no more than 4,300 digits."""
+    return "".join(str(unicodedata.decimal(digit)) for digit in digits).lstrip("0") or "0"
 
 
 def _kanji_value(run: str) -> int:

@@ -99,7 +99,7 @@ def pack(
     for chunk in chunks:
         of_note.setdefault(chunk.note_id, []).append(chunk)
     several = [chunk.id for one in of_note.values() if len(one) > 1 for chunk in one]
-    near = nearness(several) if several else {}  # outside of a transaction: it may ask a model elsewhere
+    near = nearness(several) if several else {}
     with catalog.read() as connection:
         scores = _scores(connection, query, several, near)
         bodies = context_sql.bodies(connection, list(of_note))

@@ -64,8 +64,9 @@ def supporting(
         return []
     able, is_meant = [], False
     for number, passage in passages.items():
-        # A sentence without any telling word is held by whatever there is: in another language that says nothing.
-        is_told = bool(claim.telling) or passage.language == claim.language
+        # A sentence without any telling word is held by whatever there is. That says something only of its numbers, and
+        # only in the same language.
+        is_told = bool(claim.telling) or (bool(claim.numbers) and passage.language == claim.language)
         held = _held(claim.telling, passage.telling) if is_told else 0.0
         if held >= LEAST:
             able.append(number)

@@ -93,13 +93,23 @@ def forget(connection: apsw.Connection, note_ids: Iterable[str]) -> None:
 
 
 def give_back_names(connection: apsw.Connection, note_id: str) -> None:
-    """Links lead to a note again that is back from the trash: no more to the one that it was merged into."""
+    """Links lead to a note again that is back from the trash, by all names that it had: no more to the one that it was
+    merged into."""
     connection.execute(
         "DELETE FROM note_name WHERE (name, note) IN (SELECT borrowed.value, holder.key FROM note_revision AS lent, "
         "json_each(lent.names) AS borrowed JOIN note AS holder ON holder.id = lent.merged_into "
         "WHERE lent.note_id = ?1 AND lent.merged_into <> ?1 AND borrowed.value NOT IN (SELECT value "
         "FROM note_revision AS own, json_each(own.names) "
         "WHERE own.merge = lent.merge AND own.note_id = lent.merged_into))",
+        (note_id,),
+    )
+    # It may have taken notes in itself, by whose names it was called, too, unless they are back.
+    connection.execute(
+        "INSERT OR IGNORE INTO note_name SELECT borrowed.value, note.key FROM (SELECT names FROM note_revision "
+        "WHERE note_id = ?1 AND merged_into <> ?1 AND merge <> '' ORDER BY id DESC LIMIT 1) AS lent, "
+        "json_each(lent.names) AS borrowed JOIN note ON note.id = ?1 WHERE NOT EXISTS (SELECT 1 FROM note_name AS held "
+        "JOIN note AS holder ON holder.key = held.note "
+        "WHERE held.name = borrowed.value AND holder.trashed_at IS NULL AND holder.id <> ?1)",
         (note_id,),
     )
 
