@@ -171,9 +171,8 @@ class Budget:
         now = self._now()
         key, day = str(uuid7()), now.astimezone(self._zone).date().isoformat()
         with self._verb() as catalog, catalog.write() as connection:
+            self._recall(connection, day, now)
             state = self._state(connection, now)
-            if forgotten := state.total - ledger_sql.spent(connection, state.month).total:
-                ledger_sql.add_forgotten(connection, str(uuid7()), utc_text(now), day, forgotten)
             self._refuse(state, wanted, tokens)
             ledger_sql.reserve(connection, key, utc_text(now), day, model, wanted, who, tokens)
             self._remember(state.month, state.total + tokens)
@@ -181,10 +180,13 @@ class Budget:
 
     def settle(self, key: str, tokens: int) -> None:
         """What a reserved call has cost. Where that cannot be recorded, the estimate stays and the result is kept."""
+        now = self._now()
         try:
             with self._verb() as catalog, catalog.write() as connection:
-                if month := ledger_sql.settle(connection, key, max(0, tokens), utc_text(self._now())):
-                    self._remember(month, ledger_sql.spent(connection, month).total)
+                if day := ledger_sql.day_of(connection, key):
+                    self._recall(connection, day, now)  # before the sum goes down by what the estimate was too high
+                    ledger_sql.settle(connection, key, max(0, tokens), utc_text(now))
+                    self._remember(_month_of(day), ledger_sql.spent(connection, _month_of(day)).total)
         except NescordError as error:
             _log.warning("a call counts with its estimate, what it has cost could not be recorded: %s", error)
 
@@ -230,11 +232,20 @@ class Budget:
         month = here.strftime("%Y-%m")
         extra = sum(each.tokens for each in ledger_sql.overrides(connection, utc_text(now)))
         known = ledger_sql.spent(connection, month)
-        # More was spent than this database knows where it was put back, or begun anew, this month.
+        settled = known.settled + self._forgotten(month, known)
+        return BudgetState(month, self._limit + extra, extra, settled, known.reserved, _next_month(here))
+
+    def _forgotten(self, month: str, known: Spent) -> int:
+        """How much more was spent than this database knows, where it was put back, or begun anew, that month."""
         with self._told():
-            forgotten = max(0, spent_sums.remembered(self._backups, month) - known.total)
-        spent = Spent(known.settled + forgotten, known.reserved)
-        return BudgetState(month, self._limit + extra, extra, spent.settled, spent.reserved, _next_month(here))
+            return max(0, spent_sums.remembered(self._backups, month) - known.total)
+
+    def _recall(self, connection: apsw.Connection, day: str, now: datetime) -> None:
+        """Let the database know what is remembered beside it. Whoever writes down a new sum has to, before: what he
+        writes is all that is remembered then."""
+        month = _month_of(day)
+        if forgotten := self._forgotten(month, ledger_sql.spent(connection, month)):
+            ledger_sql.add_forgotten(connection, str(uuid7()), utc_text(now), day, forgotten)
 
     def _refuse(self, state: BudgetState, purpose: Purpose, tokens: int) -> None:
         if purpose not in state.off and state.total + tokens <= state.limit:
@@ -271,6 +282,10 @@ class Budget:
 def payer(scope: Scope) -> str:
     """For whom the calls of a view are written down: its spaces; nobody by name where it is the owner's."""
     return ",".join(sorted(scope.spaces)) if scope.spaces is not None else ""
+
+
+def _month_of(day: str) -> str:
+    return day[: len("2026-11")]
 
 
 def _next_month(here: datetime) -> datetime:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
 from nescord.errors import ServiceUnavailableError
-from nescord.tokens import estimate
 
 if TYPE_CHECKING:
     from nescord.catalog.database import Catalog
     from nescord.catalog.notes import DraftNote
+    from nescord.embedding.remote import RemoteEmbedder
     from nescord.notes import Chunk
     from nescord.opened import OpenBase
 
@@ -45,14 +45,14 @@ def costing(catalog: Catalog, base: OpenBase) -> Costing | None:
         service = base.meaning.choice(catalog).live
     except ServiceUnavailableError:
         return None
-    return None if service.remote is None else Costing(service.model_key, base)
+    return None if service.remote is None else Costing(service.remote, base)
 
 
 class Costing:
     """Adds up the texts that an ingest would store, and then what is stored. Equal text is embedded once."""
 
-    def __init__(self, model_key: str, base: OpenBase) -> None:
-        self._model_key = model_key
+    def __init__(self, model: RemoteEmbedder, base: OpenBase) -> None:
+        self._model = model
         self._price = base.settings.price_embedding
         self._budget = base.budget
         self._tokens: dict[bytes, int] = {}
@@ -65,14 +65,17 @@ class Costing:
     def cost(self, catalog: Catalog) -> EmbeddingCost:
         """What it comes to."""
         with catalog.read() as connection:
-            model = vectors_sql.model_id(connection, self._model_key) or 0
+            model = vectors_sql.model_id(connection, self._model.model_key) or 0
             known = vectors_sql.known_texts(connection, model)
             for text in vectors_sql.all_texts(connection):
                 self._count(text.text_hash, text.title, text.headings, text.text)
         missing = [tokens for text_hash, tokens in self._tokens.items() if text_hash not in known]
         state = self._budget.state()
         return EmbeddingCost(
-            self._model_key, self._cost(missing), self._cost(self._tokens.values()), max(0, state.limit - state.total)
+            self._model.model_key,
+            self._cost(missing),
+            self._cost(self._tokens.values()),
+            max(0, state.limit - state.total),
         )
 
     def _cost(self, tokens: Collection[int]) -> Cost:
@@ -82,4 +85,4 @@ class Costing:
         from nescord.embedding.service import embedding_input
 
         if text_hash not in self._tokens:
-            self._tokens[text_hash] = estimate(embedding_input(title, headings, text))
+            self._tokens[text_hash] = self._model.tokens_of(embedding_input(title, headings, text))

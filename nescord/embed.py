@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING
 
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.vectors import PendingText
-from nescord.embedding.pieces import Answer, Later, Result, asked, asked_or_last, cautiously, embedded, inputs
+from nescord.embedding.pieces import (
+    Answer,
+    Later,
+    Result,
+    StillMissing,
+    asked,
+    asked_or_last,
+    cautiously,
+    embedded,
+    inputs,
+)
 from nescord.errors import EmbeddingError, NescordError
 from nescord.times import utc_text
 
@@ -31,6 +41,9 @@ if TYPE_CHECKING:
 BATCH_TEXTS = 128
 # For who hands batches on and keeps a record of each: a few seconds of work.
 COARSE_TEXTS = 512
+
+# The answer for a text that has its vector by another way: as a failure it is not written down.
+_MEANWHILE = Later("it was embedded by another run meanwhile")
 
 EmbedBatch = Callable[[Sequence[PendingText]], list[Answer]]
 
@@ -115,9 +128,10 @@ def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[Pen
     with catalog.read() as connection:
         known = vectors_sql.vectors_of(connection, model, None, [text.chunk for text in texts])
     missing = list({text.text_hash: text for text in texts if text.chunk not in known}.values())
+    still_missing = _still_missing(catalog, service, model)
     done, refused = 0, 0
     for request in service.requests(inputs(missing)) if missing else ():
-        pieces, error = asked(service.embed, _still_missing(catalog, service, model, missing[request]))
+        pieces, error = asked(service.embed, still_missing(missing[request]))
         for some, answers in pieces:
             new, unfit = _store(catalog, model, some, answers)
             done, refused = done + new, refused + unfit
@@ -154,34 +168,39 @@ class PendingWork:
         self._is_over = False
 
     def embed_batch(self, batch: Sequence[PendingText]) -> list[Answer]:
-        """What `store_batch` wants for it. In any thread, without the database; one batch at a time, as one may be
-        shared among processes already."""
+        """What `store_batch` wants for it. In any thread; one batch at a time, as one may be shared among processes
+        already. What was embedded elsewhere meanwhile is not paid for again."""
         answers: list[Answer] = []
         with self._turn:
             for first in range(0, len(batch), BATCH_TEXTS):  # who cancels the run waits for one of these at most
                 if self._is_over:
                     raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
-                pieces, error = self._asked(batch[first : first + BATCH_TEXTS])
-                answers += [answer for _, some in pieces for answer in some]
-                if error and not answers:
+                some = batch[first : first + BATCH_TEXTS]
+                found, error = self._asked(some)
+                if error and not answers and not found:
                     raise error
+                otherwise = Later(str(error)) if error else _MEANWHILE
+                answers += [found.get(text.text_hash, otherwise) for text in some]
                 if error:  # what was answered is paid for
-                    return [*answers, *[Later(str(error))] * (len(batch) - len(answers))]
+                    return [*answers, *[otherwise] * (len(batch) - len(answers))]
         return answers
 
-    def _asked(self, batch: Sequence[PendingText]) -> Result:
-        if batch[0].text_hash not in self._last:
-            return asked_or_last(self._service, self._embed, batch)
+    def _asked(self, batch: Sequence[PendingText]) -> tuple[dict[bytes, Answer], NescordError | None]:
+        """What those that are still missing were answered, and why the others were not."""
+        still_missing = _still_missing(self._catalog, self._service, self._model)
         found: dict[bytes, Answer] = {}
         failed = None
         try:
-            for texts, answers in cautiously(self._service, batch):
+            if batch[0].text_hash in self._last:
+                pieces = cautiously(self._service, batch, still_missing)
+            else:
+                answered, failed = asked_or_last(self._service, self._embed, still_missing(batch))
+                pieces = iter(answered)
+            for texts, answers in pieces:
                 found |= zip([text.text_hash for text in texts], answers, strict=True)
         except NescordError as error:
-            if not found:
-                raise
             failed = error
-        return [(batch, [found.get(text.text_hash, Later(str(failed))) for text in batch])], None
+        return found, failed
 
     @property
     def embed_elsewhere(self) -> EmbedBatch:
@@ -262,8 +281,10 @@ def _embed_and_store(
     """
     requests = [batch[request] for request in service.requests(inputs(batch))]
 
+    still_missing = _still_missing(catalog, service, model)
+
     def ask(request: Sequence[PendingText]) -> Result:
-        return asked_or_last(service, embed, _still_missing(catalog, service, model, request))
+        return asked_or_last(service, embed, still_missing(request))
 
     if len(requests) == 1:
         results = iter([ask(batch)])
@@ -312,20 +333,22 @@ def _embed_last(
     with catalog.read() as connection:
         texts = vectors_sql.due(connection, model)
     for request in service.requests(inputs(texts)) if texts else ():
-        for some, answers in cautiously(service, texts[request]):
+        for some, answers in cautiously(service, texts[request], _still_missing(catalog, service, model)):
             count(*_store(catalog, model, some, answers))
             if stop():
                 return
 
 
-def _still_missing(
-    catalog: Catalog, service: EmbeddingService, model: int, texts: Sequence[PendingText]
-) -> Sequence[PendingText]:
+def _still_missing(catalog: Catalog, service: EmbeddingService, model: int) -> StillMissing:
     """What nobody else, a capture or another process, has had embedded meanwhile: it would be paid for again."""
-    if service.remote is None:
-        return texts
-    with catalog.read() as connection:
-        return vectors_sql.without_vector(connection, model, texts)
+
+    def without_vector(texts: Sequence[PendingText]) -> Sequence[PendingText]:
+        if service.remote is None:
+            return texts
+        with catalog.read() as connection:
+            return vectors_sql.without_vector(connection, model, texts)
+
+    return without_vector
 
 
 def _store(

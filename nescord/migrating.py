@@ -64,12 +64,12 @@ def plan(base: OpenBase, name: str) -> MigrationPlan:
         with catalog.read() as connection:
             live = model_choice.live_key(connection) or ""
             model = vectors_sql.model_id(connection, service.model_key) or 0
-            waiting = len(vectors_sql.pending(connection, model, -1))
+            waiting = len(vectors_sql.pending(connection, model, -1)) + len(vectors_sql.due(connection, model))
         if service.remote is None:
             return MigrationPlan(live, service.model_key, waiting)
         from nescord.costs import Costing
 
-        cost = Costing(service.model_key, base).cost(catalog).warm
+        cost = Costing(service.remote, base).cost(catalog).warm
     return MigrationPlan(live, service.model_key, waiting, cost.tokens, cost.usd, _left(base))
 
 

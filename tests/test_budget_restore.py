@@ -82,6 +82,60 @@ def test_where_the_database_before_cannot_be_read_the_sum_is_known_all_the_same(
     assert ("forgotten", 860) in [(each.name, each.tokens) for each in use.purposes]
 
 
+def test_a_call_that_ends_after_the_restore_does_not_make_the_month_cheaper(data: Path, clock: Clock) -> None:
+    with open_base(data, vector="exact") as km:
+        budget = budget_of(km, clock)
+        spend(budget, 100)
+        under_way = budget.reserve(Purpose.ANSWER, MODEL, 40)
+        snapshot = create(km._base).id
+        spend(budget, 875)
+    damage(data)
+    put_back(data, snapshot)
+    with budget_at(data, clock) as budget:
+        assert budget.state().total == 1015
+        budget.settle(under_way._key, 25)
+        assert budget.state().total == spent.remembered(data / "backups", MONTH) == 1000
+        budget.settle(under_way._key, 5)
+        assert budget.state().total == 1000
+    assert ("forgotten", 875, 1) in ledger(data)
+
+
+def test_nor_where_the_restore_has_dropped_what_was_forgotten_before(data: Path, clock: Clock) -> None:
+    with open_base(data, vector="exact") as km:
+        old = create(km._base).id
+        spend(budget_of(km, clock), 800)
+    damage(data)
+    put_back(data, old)
+    with open_base(data, vector="exact") as km:
+        budget = budget_of(km, clock)
+        spend(budget, 200)
+        assert ("forgotten", 800, 1) in ledger(data)
+        newer = create(km._base).id
+        under_way = budget.reserve(Purpose.ANSWER, MODEL, 40)
+    put_back(data, newer)
+    assert ("forgotten", 800, 1) not in ledger(data)
+    with budget_at(data, clock) as budget:
+        budget.settle(under_way._key, 25)
+        assert budget.state().total == spent.remembered(data / "backups", MONTH) == 1025
+
+
+def test_a_call_of_last_month_that_ends_in_this_one_brings_back_what_was_forgotten_of_last_month(
+    data: Path, clock: Clock
+) -> None:
+    with open_base(data, vector="exact") as km:
+        budget = budget_of(km, clock)
+        under_way = budget.reserve(Purpose.ANSWER, MODEL, 40)
+        snapshot = create(km._base).id
+        spend(budget, 500)
+    damage(data)
+    put_back(data, snapshot)
+    clock.set("2026-12-01T00:00:05+09:00")
+    with budget_at(data, clock) as budget:
+        budget.settle(under_way._key, 25)
+        assert budget.state().total == 0
+    assert spent.remembered(data / "backups", MONTH) == 525
+
+
 def test_what_a_database_had_forgotten_is_not_counted_beside_the_calls_it_stands_for(data: Path, clock: Clock) -> None:
     with open_base(data, vector="exact") as km:
         km.capture("メモ")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cli_runs import nescord
 
-from nescord import KnowledgeManager
+from nescord import KnowledgeManager, Settings
+from nescord.embedding import remote
 from nescord.ingest import IngestOptions
 from tests.fakes.gemini import FakeGemini
 from tests.vaults import open_base, write_notes
@@ -65,6 +66,36 @@ def test_only_what_changed_is_paid_for(km: KnowledgeManager, tmp_path: Path) -> 
     assert changed is not None
     assert (changed.warm.texts, changed.cold.texts) == (1, 3)  # the old text still has its vector
     assert km.ingest(vault).embedded == 1
+
+
+def test_what_a_newer_model_is_told_in_front_of_each_text_is_paid_for_and_counted(tmp_path: Path) -> None:
+    write_notes(tmp_path / "vault", {f"{number}.md": f"味噌汁{number}は温かい。" for number in range(50)})
+    with FakeGemini() as gemini:
+        reach = {"gemini_endpoint": gemini.url, "gemini_api_key": gemini.key, "gemini_tokens_per_minute": 10**9}
+        model = {"embedder": "gemini", "gemini_embedding_model": "gemini-embedding-2"}
+        with open_base(tmp_path / "data", vector="exact", **reach, **model) as km:
+            cost = km.ingest(tmp_path / "vault", options=DRY).cost
+            assert cost is not None
+            assert km.ingest(tmp_path / "vault").embedded == 50
+            notes = km.budget.state().total
+            assert notes == cost.warm.tokens
+            assert gemini.tokens_billed <= notes <= 1.25 * gemini.tokens_billed
+            gemini.forget()
+            assert km.search("豆腐の出汁", mode="vector").degraded == ()
+            assert gemini.tokens_billed <= km.budget.state().total - notes <= 1.5 * gemini.tokens_billed
+
+
+def test_requests_are_small_enough_with_what_is_told_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_MOST_TOKENS", 100)
+    texts = ["cat"] * 50
+    tokens = {}
+    for model in ("gemini-embedding-001", "gemini-embedding-2"):
+        key = remote.model_key(model, 768)
+        opened = remote.open_remote(key, Settings(data_dir=tmp_path, gemini_api_key="k"), None)
+        tokens[model] = opened.tokens_of("cat")
+        for request in opened.requests(texts):
+            assert sum(map(opened.tokens_of, texts[request])) <= 100
+    assert tokens["gemini-embedding-001"] + 7 == tokens["gemini-embedding-2"]
 
 
 @pytest.mark.parametrize("embedder", ["none", "local"])

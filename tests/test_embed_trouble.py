@@ -86,6 +86,60 @@ def test_a_text_that_is_answered_wrongly_is_put_aside_and_not_paid_for_in_each_r
         assert gemini.tokens_billed == billed
 
 
+def test_an_outage_puts_no_text_aside_however_many_runs_meet_it(tmp_path: Path) -> None:
+    write_notes(tmp_path / "vault", {"One.md": "# One\n\nThe only new note of the day.\n"})
+    with FakeGemini() as gemini, open_base(tmp_path / "kb", **settings_for(gemini)) as km:
+        gemini.fail(500, rate=1.0)
+        for _ in range(3):
+            report = km.ingest(tmp_path / "vault")
+            assert (report.pending, km.meaning().put_aside) == (1, 0)
+            assert report.degraded
+            threading.Event().wait(0.9)  # longer than the pause, also when the trial has doubled it
+        assert gemini.struck[500] > 5, "nothing was tried after the first pause"
+        gemini.heal()
+        threading.Event().wait(0.9)
+        report = km.ingest(tmp_path / "vault")
+        assert (report.embedded, report.pending, report.degraded) == (1, 0, [])
+
+
+def test_an_outage_that_begins_while_texts_come_last_puts_none_of_them_aside(tmp_path: Path) -> None:
+    write_notes(tmp_path / "vault", POISON | notes(2))
+    with (
+        TroubledGemini(trouble={"ricin": "wrong_length"}) as gemini,
+        open_base(tmp_path / "kb", **settings_for(gemini)) as km,
+    ):
+        km.ingest(tmp_path / "vault")
+        with km._base.verb() as catalog, catalog.write() as connection:
+            connection.execute("UPDATE embed_failure SET retry_at = '2026-01-01T00:00:00Z'")
+        gemini.trouble.clear()
+        gemini.fail(500, rate=1.0)
+        # Three failures in a row of a question, and the text's own two are the fifth.
+        assert "could not answer" in km.search("harbour").degraded[0]
+        report = km.ingest(tmp_path / "vault")
+        assert gemini.struck[500] == 5
+        assert (report.pending, km.meaning().put_aside) == (1, 0)
+        assert any("has not answered since" in reason for reason in report.degraded)
+
+
+def test_a_text_that_brings_about_the_outage_all_alone_is_put_aside_and_leaves_the_model_at_work(
+    tmp_path: Path,
+) -> None:
+    write_notes(tmp_path / "vault", notes(2))
+    with (
+        TroubledGemini(trouble={"ricin": 500}) as gemini,
+        open_base(tmp_path / "kb", **settings_for(gemini)) as km,
+    ):
+        assert km.ingest(tmp_path / "vault").pending == 0
+        write_notes(tmp_path / "vault", POISON)
+        assert km.ingest(tmp_path / "vault").pending == 1
+        assert "has not answered since" in km.search("harbour").degraded[0]
+        threading.Event().wait(0.3)
+        assert km.ingest(tmp_path / "vault").pending == 0
+        assert km.meaning().put_aside == 1
+        assert not any("has not answered since" in reason for reason in km.meaning().degraded)
+        assert km.search("豆腐", mode="vector")
+
+
 def test_answers_that_are_all_wrong_are_nobody_s_fault_and_stop_the_run(tmp_path: Path) -> None:
     write_notes(tmp_path / "vault", notes(20))
     with FakeGemini() as gemini, open_base(tmp_path / "kb", **settings_for(gemini)) as km:

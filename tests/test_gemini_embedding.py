@@ -235,6 +235,15 @@ def test_a_bad_request_is_of_the_text_if_a_harmless_one_is_answered(gemini: Fake
 
 
 @both
+@pytest.mark.parametrize("model", [EMBEDDING, "gemini-embedding-2"])
+def test_the_harmless_text_costs_what_it_is_sent_with(gemini: FakeGemini, library: str, model: str) -> None:
+    gemini.fail(400)
+    with pytest.raises(BlockedError) as caught:
+        embedder(library, gemini, model=model).embed_documents(["poisoned"])
+    assert gemini.tokens_billed <= caught.value.tokens <= gemini.tokens_billed + 4
+
+
+@both
 def test_a_harmless_text_is_asked_for_once_a_minute_and_for_a_single_text_only(
     gemini: FakeGemini, library: str
 ) -> None:

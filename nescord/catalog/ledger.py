@@ -87,13 +87,16 @@ def reserve(
     )
 
 
-def settle(connection: apsw.Connection, key: str, tokens: int, at: str) -> str:
-    """What the call has cost; returns the month that pays, "" when the call is settled already or not known here."""
-    day = connection.execute(
-        "UPDATE ledger SET tokens = ?, settled_at = ? WHERE id = ? AND settled_at IS NULL RETURNING day",
-        (tokens, at, key),
-    ).get
-    return str(day or "")[: len("2026-11")]
+def day_of(connection: apsw.Connection, key: str) -> str:
+    """The day of a call that is to be settled; "" when it is settled already or not known here."""
+    return str(connection.execute("SELECT day FROM ledger WHERE id = ? AND settled_at IS NULL", (key,)).get or "")
+
+
+def settle(connection: apsw.Connection, key: str, tokens: int, at: str) -> None:
+    """What the call has cost. Only the first time counts."""
+    connection.execute(
+        "UPDATE ledger SET tokens = ?, settled_at = ? WHERE id = ? AND settled_at IS NULL", (tokens, at, key)
+    )
 
 
 def add_forgotten(connection: apsw.Connection, key: str, at: str, day: str, tokens: int) -> None:

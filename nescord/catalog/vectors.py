@@ -47,10 +47,18 @@ class Collection:
 _COLLECTION = "name, model, language_group, epoch, state, applied_seq"
 _HAS_NO_VECTOR = """
 NOT EXISTS (SELECT 1 FROM embedding WHERE embedding.model = :model AND embedding.text_hash = chunk.text_hash)
-AND NOT EXISTS (SELECT 1 FROM embed_failure
-                WHERE embed_failure.model = :model AND embed_failure.text_hash = chunk.text_hash)
+"""
+_WAS_NOT_ASKED = """
+NOT EXISTS (SELECT 1 FROM embed_failure
+            WHERE embed_failure.model = :model AND embed_failure.text_hash = chunk.text_hash)
 """
 _IS_DUE = "embed_failure.retry_at <= strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
+# A failure may outlive its text, and stand beside a vector that came by another way: then nothing is missing.
+_IS_MISSED = """
+EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = embed_failure.text_hash)
+AND NOT EXISTS (SELECT 1 FROM embedding WHERE embedding.model = :model
+                AND embedding.text_hash = embed_failure.text_hash)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,8 @@ def is_embedded_through(connection: apsw.Connection, model: int) -> bool:
     through: int = connection.execute("SELECT embedded_through FROM model WHERE id = ?", (model,)).get or 0
     if through < last:
         return False
-    return not connection.execute(f"SELECT 1 FROM embed_failure WHERE model = ? AND {_IS_DUE} LIMIT 1", (model,)).get
+    missed = f"SELECT 1 FROM embed_failure WHERE model = :model AND {_IS_DUE} AND {_IS_MISSED} LIMIT 1"
+    return connection.execute(missed, {"model": model}).get is None
 
 
 def last_chunk(connection: apsw.Connection) -> int:
@@ -106,7 +115,7 @@ def pending(connection: apsw.Connection, model: int, limit: int) -> list[Pending
         "SELECT min(chunk.id), chunk.text_hash, note.title, chunk.headings, chunk.text FROM chunk "
         "JOIN note ON note.key = chunk.note WHERE chunk.id IN (SELECT id FROM chunk WHERE id > "
         "coalesce((SELECT embedded_through FROM model WHERE id = :model), 0) "
-        f"AND {_HAS_NO_VECTOR} ORDER BY id LIMIT :limit) "
+        f"AND {_HAS_NO_VECTOR} AND {_WAS_NOT_ASKED} ORDER BY id LIMIT :limit) "
         "GROUP BY chunk.text_hash ORDER BY 1",
         {"model": model, "limit": limit},
     )
@@ -118,8 +127,9 @@ def due(connection: apsw.Connection, model: int) -> list[PendingText]:
     rows = connection.execute(
         "SELECT min(chunk.id), chunk.text_hash, note.title, chunk.headings, chunk.text FROM embed_failure "
         "JOIN chunk ON chunk.text_hash = embed_failure.text_hash JOIN note ON note.key = chunk.note "
-        f"WHERE embed_failure.model = ? AND {_IS_DUE} GROUP BY chunk.text_hash ORDER BY 1",
-        (model,),
+        f"WHERE embed_failure.model = :model AND {_IS_DUE} AND {_HAS_NO_VECTOR} "
+        "GROUP BY chunk.text_hash ORDER BY 1",
+        {"model": model},
     )
     return [PendingText(*row) for row in rows]
 
@@ -150,10 +160,10 @@ def all_texts(connection: apsw.Connection) -> Iterator[PendingText]:
 
 
 def known_texts(connection: apsw.Connection, model: int) -> set[bytes]:
-    """The hashes of the texts that have a vector of the model, or are refused for good."""
+    """The hashes of the texts that have a vector of the model, are refused for good, or put aside until later."""
     rows = connection.execute(
         "SELECT text_hash FROM embedding WHERE model = ?1 UNION ALL "
-        "SELECT text_hash FROM embed_failure WHERE model = ?1",
+        f"SELECT text_hash FROM embed_failure WHERE model = ?1 AND ({_IS_DUE}) IS NOT TRUE",
         (model,),
     )
     return {bytes(text_hash) for (text_hash,) in rows}
@@ -162,8 +172,8 @@ def known_texts(connection: apsw.Connection, model: int) -> set[bytes]:
 def count_pending(connection: apsw.Connection, model: int) -> int:
     """How many chunks have no vector of the model, and are neither refused nor put aside until later."""
     count: int = connection.execute(
-        f"SELECT count(*) FROM chunk WHERE {_HAS_NO_VECTOR} OR chunk.text_hash IN "
-        f"(SELECT text_hash FROM embed_failure WHERE model = :model AND {_IS_DUE})",
+        f"SELECT count(*) FROM chunk WHERE {_HAS_NO_VECTOR} AND NOT EXISTS (SELECT 1 FROM embed_failure "
+        f"WHERE model = :model AND embed_failure.text_hash = chunk.text_hash AND ({_IS_DUE}) IS NOT TRUE)",
         {"model": model},
     ).get
     return count
@@ -186,9 +196,13 @@ def store(connection: apsw.Connection, model: int, rows: Sequence[tuple[bytes, b
 
 
 def refuse(connection: apsw.Connection, model: int, rows: Iterable[tuple[bytes, str, str | None]], when: str) -> None:
-    """Texts (text hash, reason, retry at) that are not asked for again until then; without a date, for good."""
+    """Texts (text hash, reason, retry at) that are not asked for again until then; without a date, for good.
+
+    One that has a vector, as somebody else had it embedded meanwhile, is passed over.
+    """
     connection.executemany(
-        "INSERT OR REPLACE INTO embed_failure VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO embed_failure SELECT ?1, ?2, ?3, ?4, ?5 "
+        "WHERE NOT EXISTS (SELECT 1 FROM embedding WHERE model = ?1 AND text_hash = ?2)",
         ((model, text_hash, reason, when, retry_at) for text_hash, reason, retry_at in rows),
     )
 
@@ -197,16 +211,19 @@ def failures(connection: apsw.Connection, model: int) -> Failures:
     """How many texts of chunks have no vector although they were asked for."""
     refused, put_aside, until = connection.execute(
         f"SELECT count(*) FILTER (WHERE retry_at IS NULL), count(*) FILTER (WHERE NOT {_IS_DUE}), "
-        f"min(retry_at) FILTER (WHERE NOT {_IS_DUE}) FROM embed_failure WHERE model = ? "
-        "AND EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = embed_failure.text_hash)",
-        (model,),
+        f"min(retry_at) FILTER (WHERE NOT {_IS_DUE}) FROM embed_failure WHERE model = :model AND {_IS_MISSED}",
+        {"model": model},
     ).fetchone()  # type: ignore[misc]  # an aggregate has a row
     return Failures(int(refused), int(put_aside), str(until or ""))
 
 
 def forget_failures(connection: apsw.Connection) -> int:
     """Let every text that was refused or put aside be asked for again, by any model; how many there were."""
-    count: int = connection.execute("SELECT count(DISTINCT text_hash) FROM embed_failure").get
+    # Those of texts that are gone are forgotten as well, and not counted: nobody will ask for them.
+    count: int = connection.execute(
+        "SELECT count(DISTINCT text_hash) FROM embed_failure "
+        "WHERE EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = embed_failure.text_hash)"
+    ).get
     connection.execute("DELETE FROM embed_failure")
     if count:
         connection.execute("UPDATE model SET embedded_through = 0")

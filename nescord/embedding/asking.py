@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from nescord.embedding.remote import PROBE, PROBE_TOKENS, model_key
 from nescord.errors import BlockedError, RemoteRefusedError, WrongAnswerError
 from nescord.remote.failures import DoubtfulError
+from nescord.tokens import estimate
 
 if TYPE_CHECKING:
     from nescord.embedding import Vectors
@@ -51,6 +52,10 @@ class AskingEmbedder(ABC):
     def dims(self) -> int:
         return self._dims
 
+    def told_before(self, task: Task) -> str:
+        """What is sent in front of each text, and paid like it; "" where the model knows task types."""
+        return "" if self._model in _TOLD_BY_TASK_TYPE else _PREFIX[task]
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """(n, dims) float32 of length 1; a row that is not of finite numbers, or zero, is handed on as it came.
 
@@ -80,10 +85,10 @@ class AskingEmbedder(ABC):
 
     def _told(self, texts: Sequence[str], task: Task) -> list[list[float]]:
         timeout = self._access.timeout if task == "RETRIEVAL_DOCUMENT" else self._for_a_query
-        if self._model in _TOLD_BY_TASK_TYPE:
-            answer = self._ask(texts, task, timeout)
+        if before := self.told_before(task):
+            answer = self._ask([before + text for text in texts], None, timeout)
         else:
-            answer = self._ask([_PREFIX[task] + text for text in texts], None, timeout)
+            answer = self._ask(texts, task, timeout)
         self._has_answered = True
         return answer
 
@@ -102,7 +107,7 @@ class AskingEmbedder(ABC):
                 "NESCORD_GEMINI_DIMS"
             ) from error
         self._probed_at = time.monotonic()
-        error.tokens += PROBE_TOKENS
+        error.tokens += PROBE_TOKENS + estimate(self.told_before(task))
 
     def _checked(self, answer: Sequence[Sequence[float]], texts: Sequence[str]) -> Vectors:
         import numpy as np

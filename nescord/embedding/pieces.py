@@ -7,7 +7,7 @@ texts of it come last, in halves, and the one that is to blame is put aside for 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ Answer = bytes | str | Later
 # Texts with their answers; and all such pieces of a request, with what went wrong after them.
 Piece = tuple[Sequence["PendingText"], list[Answer]]
 Result = tuple[list[Piece], NescordError | None]
+# Those of the texts that have no vector at this moment.
+StillMissing = Callable[[Sequence["PendingText"]], Sequence["PendingText"]]
 
 
 def inputs(batch: Sequence[PendingText]) -> list[str]:
@@ -70,22 +72,33 @@ def asked(embed: Embed, batch: Sequence[PendingText]) -> Result:
 def asked_or_last(service: EmbeddingService, embed: Embed, batch: Sequence[PendingText]) -> Result:
     """As `asked`; where the request is to blame, and not the model, its texts are to come last."""
     pieces, error = asked(embed, batch)
-    if error is None or not _is_of_the_request(service, error):
+    if error is None:
+        return pieces, None
+    try:
+        is_to_blame = _is_of_the_request(service, error)
+    except OutageError:  # left alone already, by this very request perhaps: it comes last, and the next one will tell
+        is_to_blame = isinstance(error, RemoteError)
+    if not is_to_blame:
         return pieces, error
     rest = _rest(batch, pieces)
     return [*pieces, (rest, [Later(str(error))] * len(rest))], None
 
 
-def cautiously(service: EmbeddingService, batch: Sequence[PendingText]) -> Iterator[Piece]:
+def cautiously(service: EmbeddingService, batch: Sequence[PendingText], still_missing: StillMissing) -> Iterator[Piece]:
     """The texts of a request that has failed: in halves, with little patience, down to the single text.
+
+    What is not missing any more, when its turn comes, is in no piece.
 
     Raises:
         NescordError: no text is to blame. The pieces before were given.
     """
+    if service.remote and service.remote.outage():
+        # A call is tried after the pause: by a text that may be to blame it would say nothing of the model.
+        service.remote.probe()
     groups = deque(_halves(batch))
     while groups:
-        some = groups.popleft()
-        pieces, error = asked(service.embed_warily, some)
+        some = still_missing(groups.popleft())
+        pieces, error = asked(service.embed_warily, some) if some else ([], None)
         yield from pieces
         if error is None:
             continue
@@ -99,14 +112,18 @@ def cautiously(service: EmbeddingService, batch: Sequence[PendingText]) -> Itera
 
 
 def _is_of_the_request(service: EmbeddingService, error: NescordError) -> bool:
-    """Whether a harmless text is answered where this request, after all patience, was not."""
+    """Whether a harmless text is answered where this request, after all patience, was not.
+
+    Raises:
+        OutageError: nobody can tell, for the model is left alone.
+    """
     may_be = isinstance(error, RemoteError | WrongAnswerError) and not isinstance(error, OutageError)
     if service.remote is None or not may_be:
         return False
     try:
         service.remote.probe()
-    except OutageError:  # left alone already, by this very request perhaps: it comes last, and the next one will tell
-        return isinstance(error, RemoteError)
+    except OutageError:
+        raise
     except NescordError:
         return False
     return True

@@ -15,7 +15,7 @@ from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.budget import Budget, Purpose
-    from nescord.embedding import Embedder, Vectors
+    from nescord.embedding import Vectors
     from nescord.embedding.asking import AskingEmbedder
     from nescord.remote.calls import Caller
     from nescord.settings import Settings
@@ -33,9 +33,10 @@ class RemoteEmbedder:
     """An adapter whose every call goes through `caller`, for one purpose. Safe to use from many threads."""
 
     def __init__(
-        self, adapter: Embedder, model: str, caller: Caller, wary: Caller, settings: Settings, purpose: Purpose
+        self, adapter: AskingEmbedder, model: str, caller: Caller, wary: Caller, settings: Settings, purpose: Purpose
     ) -> None:
         from nescord.remote.pace import tokens_of_a_request
+        from nescord.tokens import estimate
 
         self.parallel = settings.gemini_parallel
         self._adapter = adapter
@@ -44,6 +45,8 @@ class RemoteEmbedder:
         self._settings = settings
         self._purpose = purpose
         self._most_tokens = min(_MOST_TOKENS, tokens_of_a_request(settings))
+        self._before_a_text = estimate(adapter.told_before("RETRIEVAL_DOCUMENT"))
+        self._before_a_query = estimate(adapter.told_before("RETRIEVAL_QUERY"))
 
     @property
     def model_key(self) -> str:
@@ -72,13 +75,17 @@ class RemoteEmbedder:
         since, until = (utc_text(datetime.fromtimestamp(when, UTC)) for when in (found.since, found.until))
         return f"{self._model} has not answered since {since} ({found.reason}): it is asked again after {until}"
 
-    def requests(self, texts: Sequence[str]) -> list[slice]:
-        """The texts in requests of at most `max_batch`, each within what a request may have."""
+    def tokens_of(self, text: str) -> int:
+        """About how many tokens a text of a note is, with what the model is told in front of it."""
         from nescord.tokens import estimate
 
+        return self._before_a_text + estimate(text)
+
+    def requests(self, texts: Sequence[str]) -> list[slice]:
+        """The texts in requests of at most `max_batch`, each within what a request may have."""
         requests, first, tokens = [], 0, 0
         for place, text in enumerate(texts):
-            more = estimate(text)
+            more = self.tokens_of(text)
             if place > first and (place - first == self.max_batch or tokens + more > self._most_tokens):
                 requests.append(slice(first, place))
                 first, tokens = place, 0
@@ -108,13 +115,12 @@ class RemoteEmbedder:
         from nescord.tokens import estimate
 
         sent = self._masked(text)
+        tokens = self._before_a_query + estimate(sent)
         return self._caller.call(
-            Purpose.EMBED_QUERY, self._model, estimate(sent), lambda: (self._adapter.embed_query(sent), None)
+            Purpose.EMBED_QUERY, self._model, tokens, lambda: (self._adapter.embed_query(sent), None)
         )
 
     def _documents(self, texts: Sequence[str], caller: Caller) -> Vectors:
-        from nescord.tokens import estimate
-
         sent = [self._masked(text) for text in texts]
         failed: list[RemoteError] = []
 
@@ -126,7 +132,7 @@ class RemoteEmbedder:
                 raise
 
         try:
-            return caller.call(self._purpose, self._model, sum(map(estimate, sent)), once)
+            return caller.call(self._purpose, self._model, sum(map(self.tokens_of, sent)), once)
         except OutageError as error:
             if failed:  # it has had its attempts, and they were what the model is left alone for
                 raise failed[-1] from error

@@ -83,11 +83,15 @@ class EmbeddingService:
             EmbeddingError: the answer as a whole cannot be used. ServiceUnavailableError: a model elsewhere is away,
                 or the budget does not allow it.
         """
-        return self._checked(texts, self._in_batches if self.remote is None else self._not_twice)
+        if self.remote is None:
+            return self._checked(texts, self._in_batches)
+        return self._checked(texts, lambda some: self._not_twice(some, self._in_batches))
 
     def embed_warily(self, texts: Sequence[str]) -> Vectors:
         """As `embed`, of a model elsewhere with less patience: for texts that it has failed on."""
-        return self.embed(texts) if self.remote is None else self._checked(texts, self.remote.embed_warily)
+        if (remote := self.remote) is None:
+            return self.embed(texts)
+        return self._checked(texts, lambda some: self._not_twice(some, remote.embed_warily))
 
     def requests(self, texts: Sequence[str]) -> list[slice]:
         """How to ask for so many texts: a model elsewhere has limits for each request, and each is paid for."""
@@ -114,11 +118,11 @@ class EmbeddingService:
         with WorkerPool(self._embedder, self._workers) as pool:
             yield lambda some: self._checked(some, pool.embed)
 
-    def _not_twice(self, texts: Sequence[str]) -> Vectors:
+    def _not_twice(self, texts: Sequence[str], ask: Embed) -> Vectors:
         """What another thread has asked for, and paid, comes from there."""
         import numpy as np
 
-        return np.stack(self._texts_asked.find(texts, lambda some: list(self._in_batches(some))))
+        return np.stack(self._texts_asked.find(texts, lambda some: list(ask(some))))
 
     def _in_batches(self, texts: Sequence[str]) -> Vectors:
         import numpy as np
