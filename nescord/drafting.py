@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from nescord.catalog.notes import ChunkDiff, DraftNote, IndexedChunk, StoredChunk
 from nescord.chunking import chunk
 from nescord.decoding import decode
+from nescord.frontmatter import tags as front_tags
 from nescord.language import detect
-from nescord.markdown import parse
+from nescord.markdown import MAX_TITLE, front_links, parse
 from nescord.notes import Chunk, Link, Note, ParsedNote
 from nescord.settings import Settings
 from nescord.sources.vault import Content, FoundFile
@@ -26,6 +27,7 @@ from nescord.times import utc_text
 # Part of a source's `shape`: a higher number makes the next ingest cut every note anew (equal text keeps its id).
 PARSER_VERSION = 1
 
+_PERSON = re.compile(r"(?:user|guild):[0-9]+")
 _BARE_URL = re.compile(r"\s*https?://\S+\s*")
 
 
@@ -79,18 +81,35 @@ class Drafting:
         return draft, parsed.warnings
 
     def capture(
-        self, text: str, *, source: int, path: str, content: Content, space: str, author: str, origin: str, when: str
+        self,
+        text: str,
+        *,
+        source: int,
+        path: str,
+        content: Content,
+        space: str,
+        author: str,
+        origin: str,
+        when: str,
+        title: str = "",
+        tags: Sequence[str] = (),
     ) -> DraftNote:
-        """The draft of a note that was written through us."""
-        parsed = parse(text, _first_line(text))
+        """The draft of a note that was written through us. `title` wins over what the text says; `tags` come on top."""
+        parsed = parse(text, "")
+        # Below the front matter, whose first line says nothing that a person would call the note by.
+        first = given_title(_first_line(parsed.body) or _first_line(text))
         return self._draft(
-            parsed,
+            replace(
+                parsed,
+                title=given_title(title) or parsed.title or first,
+                tags=tuple(dict.fromkeys((*given_tags(tags), *parsed.tags))),
+            ),
             source=source,
             path=path,
             raw_path=None,
             content=content,
             space=space,
-            kind="link" if _BARE_URL.fullmatch(text) else "fleeting",
+            kind=_kind(text),
             owner="us",
             author=author,
             origin=origin,
@@ -98,21 +117,58 @@ class Drafting:
             updated_at=when,
         )
 
+    def edited(
+        self, note: Note, *, source: int, text: str | None, title: str | None, tags: Sequence[str] | None, when: str
+    ) -> DraftNote:
+        """A note of ours with another text below its front matter, title or tags; None: as it is.
+
+        A title that came from the text follows it. Tags in the text count whatever is given.
+        """
+        before = _parse_body(note.body)
+        parsed = before if text is None else _parse_body(text)
+        kept_title = "" if note.title == before.title else note.title
+        if tags is None:
+            in_front = set(front_tags(note.front_matter))
+            own = [tag for tag in note.tags if tag in in_front or tag not in before.tags]
+        else:
+            own = given_tags(tags)
+        return self._draft(
+            replace(
+                parsed,
+                title=(kept_title if title is None else given_title(title)) or parsed.title,
+                front_matter=note.front_matter,
+                tags=tuple(dict.fromkeys((*own, *parsed.tags))),
+                aliases=note.aliases,
+                links=tuple(dict.fromkeys((*front_links(dict(note.front_matter)), *parsed.links))),
+            ),
+            source=source,
+            path=note.path,
+            raw_path=None,
+            content=content_of(parsed.body),
+            space=note.space,
+            kind=_kind(parsed.body) if note.kind != "permanent" else note.kind,
+            owner="us",
+            author=note.author,
+            origin="",
+            created_at=note.created_at,
+            updated_at=when,
+        )
+
     def restored(self, note: Note, *, source: int, path: str) -> DraftNote:
         """A trashed note as one of ours: same text and dates, no file behind it."""
-        # A body that begins as front matter does is none, and must not be taken for it.
-        body = f"\n{note.body}" if note.body.startswith("---") else note.body
-        data = body.encode("utf-8", "surrogatepass")
+        parsed = _parse_body(note.body)
+        # The front matter of a file may claim to be of somebody: a note of ours is theirs who wrote it.
+        is_claimed = note.owner == "source" and _PERSON.fullmatch(note.author)
         draft = self._draft(
-            parse(body, note.title),
+            parsed,
             source=source,
             path=path,
             raw_path=None,
-            content=Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest()),
+            content=content_of(parsed.body),
             space=note.space,
             kind=note.kind,
             owner="us",
-            author=note.author,
+            author="" if is_claimed else note.author,
             origin="",
             created_at=note.created_at,
             updated_at=note.updated_at,
@@ -174,6 +230,22 @@ class Drafting:
         return utc_text(moment if moment.tzinfo else moment.replace(tzinfo=self.timezone))
 
 
+def content_of(text: str) -> Content:
+    """A text that is in no file, as if it had been read from one."""
+    data = text.encode("utf-8", "surrogatepass")
+    return Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest())
+
+
+def given_title(title: str) -> str:
+    """A title that a person has typed, in the form of those that texts have."""
+    return " ".join(title.split())[:MAX_TITLE].rstrip()
+
+
+def given_tags(tags: Sequence[str]) -> list[str]:
+    """Tags that a person has typed, in the form in which tags are stored; a comma separates some."""
+    return list(dict.fromkeys(front_tags({"tags": list(tags)})))
+
+
 def note_names(path: str, aliases: Sequence[str]) -> list[str]:
     """The names by which links may call the note at `path`: each tail of its path and its aliases, case folded."""
     parts = _without_suffix(path).casefold().split("/")
@@ -210,6 +282,16 @@ def _without_suffix(path: str) -> str:
         if path[-len(suffix) :].lower() == suffix:
             return path[: -len(suffix)]
     return path
+
+
+def _parse_body(body: str) -> ParsedNote:
+    """What stands below a front matter. A body that begins as one does is none, and must not be taken for it."""
+    parsed = parse(body, _first_line(body))
+    return parsed if not parsed.body_offset else parse(f"\n{body}", _first_line(body))
+
+
+def _kind(text: str) -> Literal["fleeting", "link"]:
+    return "link" if _BARE_URL.fullmatch(text) else "fleeting"
 
 
 def _first_line(text: str) -> str:

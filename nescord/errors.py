@@ -7,9 +7,11 @@ A message names the thing, what is wrong and the mend. Shells print `str(error)`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from nescord.embedding import Vectors
 
 
@@ -33,6 +35,10 @@ class NoKnowledgeBaseError(UsageError):
     """There is no knowledge base at the data folder."""
 
 
+class NoMartsError(UsageError):
+    """There are no marts yet, or none that this version can read."""
+
+
 class VaultError(UsageError):
     """A vault folder is missing, unreadable or registered elsewhere."""
 
@@ -45,6 +51,10 @@ class NotFoundError(NescordError):
     """A note, source or deleted thing that was named does not exist (or may not be seen)."""
 
 
+class ConflictError(NescordError):
+    """A note was changed by somebody else since it was looked at: nothing was written, so that both texts are kept."""
+
+
 class CatalogError(NescordError):
     """The database is missing, damaged, or of a version that this program cannot use."""
 
@@ -55,6 +65,14 @@ class BackupError(NescordError):
 
 class DamagedBackupError(BackupError):
     """A file of the backups is not what was written: its hash, or what it says of itself, does not fit."""
+
+
+class MartsError(NescordError):
+    """Marts could not be built; what is stored is not concerned, and those that there were can still be read."""
+
+
+class ReportError(NescordError):
+    """A report could not be made, or some of its notebooks have failed; those that there were can still be read."""
 
 
 class DiskError(CatalogError):
@@ -137,6 +155,29 @@ class AnswerUnavailableError(ServiceUnavailableError):
 
 class BudgetError(ServiceUnavailableError):
     """The month's budget does not allow this call; says what is switched off, and until when."""
+
+
+class QuotaError(NescordError):
+    """Somebody has done `what` (`searches`, `answers`, `notes` or `flows`) as often as a day allows.
+
+    `used_up` says whose day it is, the person's or the guild's. At `returns_at` the next one begins, which helps nobody
+    where `is_off`: the settings allow none at all.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        what: str,
+        used_up: Literal["person", "guild"],
+        returns_at: datetime,
+        is_off: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.what = what
+        self.used_up = used_up
+        self.returns_at = returns_at
+        self.is_off = is_off
 
 
 class FailedChecksError(NescordError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import UTC, datetime
 
 
 def uuid7() -> uuid.UUID:
@@ -15,3 +16,12 @@ def uuid7() -> uuid.UUID:
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0b11 << 62) | 0b10 << 62
     return uuid.UUID(int=value)
+
+
+def made_at(identifier: str) -> datetime | None:
+    """When an identifier was made, to the millisecond; None where it is no UUIDv7."""
+    try:
+        parsed = uuid.UUID(identifier)
+        return datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC) if parsed.version == 7 else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -18,34 +18,38 @@ from typing import TYPE_CHECKING, Self
 
 from nescord import again, registry
 from nescord.catalog import notes as notes_sql
-from nescord.catalog import revisions as revisions_sql
 from nescord.catalog import sources as sources_sql
 from nescord.catalog import status as status_sql
 from nescord.catalog.database import Catalog
-from nescord.catalog.notes import IndexedChunk
 from nescord.catalog.sources import Source
 from nescord.catalog.status import Status
-from nescord.errors import NotFoundError, UsageError
+from nescord.errors import UsageError
 from nescord.home import DataFolder, note_counts
-from nescord.identifiers import uuid7
 from nescord.locks import LockName
 from nescord.meaning_verbs import MeaningVerbs
-from nescord.notes import Failure, IngestReport, Note, Scope, TrashedNote
+from nescord.notes import Failure, IngestReport, Scope
 from nescord.opened import OpenBase
 from nescord.scoped import ScopedKnowledge
 from nescord.settings import Settings
 from nescord.sources import synced, vault
 from nescord.times import utc_text
+from nescord.trash_verbs import TrashVerbs
 
 if TYPE_CHECKING:
     from nescord.backup.manager import BackupManager
     from nescord.budget import Budget
+    from nescord.conversations import Conversations
+    from nescord.digests import Digests
+    from nescord.inbox import Inbox
     from nescord.ingest import IngestOptions, IngestPlan
     from nescord.maintain import MaintainReport
     from nescord.persistence import OffSiteSummary, PersistenceReport
+    from nescord.preferences import Preferences
+    from nescord.privacy import ErasureReport, Privacy
+    from nescord.quotas import Quotas
 
 
-class KnowledgeManager(ScopedKnowledge, MeaningVerbs):
+class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
     """The owner's view of a knowledge base: every space, and the verbs that change sources. A context manager."""
 
     def __init__(self, base: OpenBase) -> None:
@@ -217,9 +221,70 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs):
         return BackupManager(self._base.settings)
 
     @property
+    def inbox(self) -> Inbox:
+        """What was accepted from Discord and is not done yet."""
+        from nescord.inbox import Inbox
+
+        return Inbox(self._base.verb)
+
+    @property
     def budget(self) -> Budget:
         """What calls to models elsewhere may cost, and have cost."""
         return self._base.budget
+
+    def privacy(self, who: str) -> Privacy:
+        """What is kept of a person (`user:<id>`), to be shown, taken along and erased.
+
+        Raises:
+            UsageError: `who` is no person.
+        """
+        from nescord.privacy import Privacy
+
+        return Privacy(self._base, who)
+
+    def has_unfinished_erasures(self) -> bool:
+        """Whether a person is erased, but not from everywhere yet. Reads one small file."""
+        from nescord.privacy import unfinished
+
+        return unfinished(self._base)
+
+    def finish_erasures(self) -> list[ErasureReport]:
+        """Bring every erasure of a person to its end that a kill, or somebody's lock, was in the way of.
+
+        Raises:
+            CatalogError, LockTimeoutError: as `Privacy.erase`.
+        """
+        from nescord.privacy import finish
+
+        return finish(self._base)
+
+    @property
+    def digests(self) -> Digests:
+        """Who gets a digest, when, and what it says."""
+        from nescord.digests import Digests
+
+        return Digests(self._base)
+
+    @property
+    def preferences(self) -> Preferences:
+        """What people and guilds prefer."""
+        from nescord.preferences import Preferences
+
+        return Preferences(self._base.verb, self._base.settings)
+
+    @property
+    def quotas(self) -> Quotas:
+        """How often people and guilds may do what costs something."""
+        from nescord.quotas import Quotas
+
+        return Quotas(self._base.verb, self._base.settings)
+
+    @property
+    def conversations(self) -> Conversations:
+        """Questions that were asked through Discord, with their answers."""
+        from nescord.conversations import Conversations
+
+        return Conversations(self._base.verb)
 
     def failures(self) -> list[Failure]:
         """The files that could not be stored or that something is wrong with."""
@@ -253,55 +318,6 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs):
             sources_sql.remove(connection, source.id, now)
             return len(keys)
 
-    def trash(self) -> list[TrashedNote]:
-        """The notes whose files are gone, the latest first."""
-        with self._base.verb() as catalog, catalog.read() as connection:
-            return notes_sql.all_trashed(connection)
-
-    def restore_note(self, wanted: str, *, at: str | None = None) -> Note:
-        """Bring a note back: from the trash, else from the newest backup that has it.
-
-        With `at` (a date or moment) it is the note as a backup from then has it. A note that is alive meanwhile is not
-        touched: the old text is stored beside it. What is brought back is ours from then on.
-
-        Raises:
-            NotFoundError: there is no such note, in no good backup either. UsageError: it is neither gone nor in the
-                trash, and no date is named.
-        """
-        if at is None:
-            try:
-                note = self.note(wanted)
-            except NotFoundError:
-                pass
-            else:
-                if note.trashed_at:
-                    return self._put_back(note)
-                raise UsageError(
-                    f"the note {note.path} ({note.id}) is not in the trash: name a date (--at) to get what it said then"
-                )
-        from nescord.backup.notes import note_from_backup
-
-        note, snapshot = note_from_backup(self._base, wanted, at)
-        return self._put_back(note, snapshot)
-
-    def erase_note(self, note_id: str) -> None:
-        """Delete a note for good: no restore brings it back. Snapshots hold it until they are dropped.
-
-        Raises:
-            NotFoundError: there is no such note. UsageError: it would come back from its file.
-        """
-        note = self.note(note_id)
-        if note.owner == "source" and not note.trashed_at:
-            raise UsageError(
-                f'{note.path} comes from the vault "{note.source}": delete its file and ingest, then erase it'
-            )
-        from nescord.backup.erasures import remember
-
-        with self._base.verb() as catalog, catalog.write() as connection:
-            remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)))
-            notes_sql.erase(connection, note.id)
-            revisions_sql.forget(connection, [note.id])
-
     def paused(self) -> str:
         """The snapshot since whose restore no vault is taken in; "" when all are."""
         with self._base.verb() as catalog, catalog.read() as connection:
@@ -311,25 +327,6 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs):
         """Take in vaults again after a restore: what they have meanwhile counts."""
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST), catalog.write() as connection:
             sources_sql.resume(connection)
-
-    def _put_back(self, note: Note, snapshot: str = "") -> Note:
-        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            with catalog.write() as connection:
-                home = sources_sql.captures(connection)
-                present = notes_sql.find(connection, note.id, Scope())
-                is_alive = bool(present) and not present[0].trashed_at
-                note_id = str(uuid7()) if is_alive else note.id
-                path = f"{snapshot}/{note.path}" if is_alive else note.path
-                if notes_sql.is_taken(connection, home.id, path):
-                    path = f"{note_id}/{path}"
-                draft = self._base.drafting.restored(note, source=home.id, path=path)
-                chunks = [IndexedChunk.of(chunk) for chunk in draft.chunks]
-                if present and not is_alive:
-                    notes_sql.restore(connection, note_id, draft, chunks)
-                    revisions_sql.give_back_names(connection, note_id)
-                else:
-                    notes_sql.insert(connection, [(note_id, draft, chunks)])
-            return self.note(note_id)
 
     def _remember_counts(self, catalog: Catalog, report: IngestReport) -> None:
         if report.changes and not report.dry_run:

@@ -76,7 +76,7 @@ def parse(text: str, fallback_title: str) -> ParsedNote:
         front_matter=values,
         tags=tuple(dict.fromkeys((*frontmatter.tags(values), *reader.tags))),
         aliases=tuple(dict.fromkeys(frontmatter.aliases(values))),
-        links=tuple(dict.fromkeys((*_front_links(values), *reader.links))),
+        links=tuple(dict.fromkeys((*front_links(values), *reader.links))),
         created=frontmatter.created(values),
         updated=frontmatter.updated(values),
         warnings=tuple(warnings),
@@ -248,7 +248,7 @@ def _plain(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def _front_links(value: frontmatter.Value | object) -> Iterator[Link]:
+def front_links(value: frontmatter.Value | object) -> Iterator[Link]:
     """[[links]] in front matter values, which Obsidian follows like those in the text."""
     if isinstance(value, str):
         if "[[" in value:
@@ -258,7 +258,7 @@ def _front_links(value: frontmatter.Value | object) -> Iterator[Link]:
                     yield link
     elif isinstance(value, list):
         for one in value:
-            yield from _front_links(one)
+            yield from front_links(one)
     elif isinstance(value, dict):
         for one in value.values():
-            yield from _front_links(one)
+            yield from front_links(one)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from nescord import search_events
 from nescord.catalog import notes as notes_sql
-from nescord.catalog import sources as sources_sql
-from nescord.catalog.notes import IndexedChunk
 from nescord.errors import NotFoundError, UsageError
-from nescord.identifiers import uuid7
+from nescord.keeping_notes import NoteVerbs
 from nescord.knowing.verbs import KnowingVerbs
 from nescord.notes import Note, NoteKind, Scope, SearchHits
 from nescord.opened import OpenBase
 from nescord.query import parse_query
 from nescord.search import keyword_search
-from nescord.setting_rules import is_space
-from nescord.sources.vault import Content
-from nescord.times import utc_text
 
 if TYPE_CHECKING:
     from nescord.answering import Answer, Turn
     from nescord.answering.pack import Context
+    from nescord.spaced import Spaced
 
 MODES = ("keyword", "vector", "hybrid")
 
 
-class ScopedKnowledge(KnowingVerbs):
+class ScopedKnowledge(NoteVerbs, KnowingVerbs):
     """The verbs of a knowledge base as far as some spaces go. Made by `KnowledgeManager.scoped`."""
 
     def __init__(self, base: OpenBase, scope: Scope) -> None:
@@ -64,7 +61,7 @@ class ScopedKnowledge(KnowingVerbs):
             raise UsageError(f'mode "{mode}" is not known: the modes are {", ".join(MODES)}')
         if minimum is not None and (mode == "keyword" or not -1 <= minimum <= 1):
             raise UsageError(f"minimum {minimum} is not possible: it is a cosine, -1 to 1, which words alone have not")
-        wanted = self._most(limit)
+        begun, wanted = time.perf_counter(), self._most(limit)
         timezone = ZoneInfo(self._base.settings.timezone)
         parsed = parse_query(
             query,
@@ -82,9 +79,13 @@ class ScopedKnowledge(KnowingVerbs):
                 from nescord.remote.calls import on_behalf_of
 
                 with on_behalf_of(payer(self._scope)):
-                    return self._base.meaning.search(catalog, parsed, self._scope, wanted, mode, minimum)
-            with catalog.read() as connection:
-                return SearchHits(keyword_search(connection, parsed, self._scope, wanted))
+                    hits = self._base.meaning.search(catalog, parsed, self._scope, wanted, mode, minimum)
+            else:
+                with catalog.read() as connection:
+                    hits = SearchHits(keyword_search(connection, parsed, self._scope, wanted))
+            if self._base.settings.search_events == "on":
+                search_events.note(catalog, self._scope, query, hits, time.perf_counter() - begun)
+        return hits
 
     def related(self, wanted: str, *, limit: int | None = None) -> SearchHits:
         """The notes whose meaning is nearest to that of a note (id, path or name).
@@ -116,7 +117,7 @@ class ScopedKnowledge(KnowingVerbs):
         """
         from nescord.answering.answer import Asking
 
-        return Asking(self._base, self._scope, self.search).stream(question, history)
+        return Asking(self._base, self._scope, search_events.unrecorded(self.search)).stream(question, history)
 
     def context(self, question: str) -> Context:
         """The passages that a model would be given for that question, without asking it.
@@ -126,7 +127,7 @@ class ScopedKnowledge(KnowingVerbs):
         """
         from nescord.answering.answer import Asking
 
-        return Asking(self._base, self._scope, self.search).context(question)
+        return Asking(self._base, self._scope, search_events.unrecorded(self.search)).context(question)
 
     def note(self, wanted: str) -> Note:
         """The note with that id, path, or name as a link would use it.
@@ -143,44 +144,11 @@ class ScopedKnowledge(KnowingVerbs):
             raise UsageError(f'"{wanted}" fits {len(found)} notes: {choices}: name one by its id')
         return found[0]
 
-    def capture(self, text: str, *, space: str = "personal", author: str = "", source: str = "") -> Note:
-        """Keep `text` as a note of ours; found by keyword as soon as this returns, and on disk.
+    def spaced(self, who: str) -> Spaced:
+        """The notes of these spaces that `who` (`user:42`) wants to see again, each when it would be forgotten."""
+        from nescord.spaced import Spaced
 
-        `source` is where it was said (a jump URL).
-
-        Raises:
-            UsageError: the text is empty or too long, or the space is not one of these.
-        """
-        if not text.strip():
-            raise UsageError("there is nothing to capture: the text is empty")
-        if not is_space(space):
-            raise UsageError(
-                f'"{space}" is no space: personal, guild:<id> or user:<id>, where <id> is a number of Discord'
-            )
-        if not self._scope.allows(space):
-            raise UsageError(f'notes cannot be kept in the space "{space}" from here')
-        data = text.encode("utf-8", "replace")
-        if len(data) > self._base.settings.max_note_bytes:
-            raise UsageError(f"{len(data):,} bytes is too long to capture (NESCORD_MAX_NOTE_BYTES)")
-        now = datetime.now(UTC)
-        note_id = str(uuid7())
-        content = Content(data, (len(data), 0, 0, 0), hashlib.blake2b(data, digest_size=20).digest())
-        day = now.astimezone(ZoneInfo(self._base.settings.timezone)).strftime("%Y-%m-%d")
-        with self._base.verb() as catalog:
-            with catalog.write() as connection:
-                home = sources_sql.captures(connection)
-                draft = self._base.drafting.capture(
-                    data.decode("utf-8"),
-                    source=home.id,
-                    path=f"{day}/{note_id}.md",
-                    content=content,
-                    space=space,
-                    author=author,
-                    origin=source,
-                    when=utc_text(now),
-                )
-                notes_sql.insert(connection, [(note_id, draft, [IndexedChunk.of(chunk) for chunk in draft.chunks])])
-            return self.note(note_id)
+        return Spaced(self._base, self._scope, who)
 
     def _most(self, limit: int | None) -> int:
         wanted = self._base.settings.max_results if limit is None else limit

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from pydantic_settings import NoDecode
 
 # The start of SQLAlchemy's own URL pattern. Like there, the path ends at "?", "#" is a plain character, and nothing is
 # percent-decoded (SQLAlchemy decodes only the user and the password).
@@ -35,7 +38,32 @@ _GIT_BRANCH = re.compile(
 SHORTEST_TOKEN = 16
 _AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 _API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
+_DISCORD_API = re.compile(rf"(https://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?')})(/[\w.~%-]+)*/?")
+_DISCORD_GATEWAY = re.compile(
+    rf"(wss://[^/?#@\s]+|{_HTTP_TO_HERE.pattern.removesuffix('/?').replace('http', 'ws', 1)})(/[\w.~%-]+)*/?"
+)
+_LARGEST_ID = 2**63 - 1
+_QUOTA = re.compile(r"([0-9]{1,7})\s*/\s*([0-9]{1,7})")
+_LARGEST_QUOTA = 1_000_000
 _TASK_RUNNER = re.compile(r"(threads|dask):([1-9][0-9]?)|dask\+(tcp|tls)://[^/?#@\s]+:[0-9]{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How often a day something may be done: by one person, and by all of one guild together."""
+
+    person: int
+    guild: int
+
+    def __str__(self) -> str:
+        return f"{self.person}/{self.guild}"
+
+
+class IdSet(frozenset[int]):
+    """Ids of Discord, shown as they are typed."""
+
+    def __str__(self) -> str:
+        return ",".join(map(str, sorted(self)))
 
 
 def _expand_home(path: Path) -> Path:
@@ -114,6 +142,52 @@ def _is_an_api(url: str) -> str:
     return url.rstrip("/")
 
 
+def _is_discords_api(url: str) -> str:
+    if not _DISCORD_API.fullmatch(url):
+        raise ValueError(
+            "must be the https:// URL of an API like Discord's, such as https://discord.example.com/api/v10; http:// "
+            "only for this machine"
+        )
+    return url.rstrip("/")
+
+
+def _is_discords_gateway(url: str) -> str:
+    if not _DISCORD_GATEWAY.fullmatch(url):
+        raise ValueError(
+            "must be the wss:// URL of a gateway like Discord's, such as wss://gateway.example.com; ws:// only for "
+            "this machine"
+        )
+    return url
+
+
+def _of_ids(given: object) -> IdSet:
+    """Ids as they are typed, with commas or blanks between them; or a collection of numbers."""
+    if isinstance(given, str):
+        words: Iterable[object] = given.replace(",", " ").split()
+    elif isinstance(given, Iterable):
+        words = given
+    else:
+        words = (given,)
+    ids = [int(each) if isinstance(each, str) and each.isascii() and each.isdigit() else each for each in words]
+    known = [each for each in ids if isinstance(each, int) and 0 < each <= _LARGEST_ID]
+    if len(known) < len(ids):
+        raise ValueError("must be ids of Discord with commas between them, such as 80351110224678912,41771983423143937")
+    return IdSet(known)
+
+
+def _of_quota(given: object) -> object:
+    if isinstance(given, Quota):
+        return given
+    match = _QUOTA.fullmatch(given) if isinstance(given, str) else None
+    quota = Quota(int(match[1]), int(match[2])) if match else None
+    if quota is None or max(quota.person, quota.guild) > _LARGEST_QUOTA:
+        raise ValueError(
+            f"must be two whole numbers from 0 to {_LARGEST_QUOTA}, a day's for one person and for one guild, such as "
+            "200/2000"
+        )
+    return quota
+
+
 def _is_a_task_runner(runner: str) -> str:
     if not _TASK_RUNNER.fullmatch(runner):
         raise ValueError("must be threads:N or dask:N with N from 1 to 99, or dask+tcp://HOST:PORT of a scheduler")
@@ -168,3 +242,7 @@ Space = Annotated[str, AfterValidator(_is_a_space)]
 ApiUrl = Annotated[str, AfterValidator(_is_an_api)]
 TaskRunner = Annotated[str, AfterValidator(_is_a_task_runner)]
 TimeZone = Annotated[str, AfterValidator(_is_a_time_zone)]
+DiscordApi = Annotated[str, AfterValidator(_is_discords_api)]
+DiscordGateway = Annotated[str, AfterValidator(_is_discords_gateway)]
+Ids = Annotated[IdSet, NoDecode, PlainValidator(_of_ids)]
+DayQuota = Annotated[Quota, NoDecode, BeforeValidator(_of_quota)]

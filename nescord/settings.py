@@ -21,11 +21,17 @@ from nescord.setting_rules import (
     ApiUrl,
     Branch,
     CollectionName,
+    DayQuota,
+    DiscordApi,
+    DiscordGateway,
     Endpoint,
     Folder,
     FolderInRepository,
+    Ids,
+    IdSet,
     OffSiteTarget,
     PublicKeys,
+    Quota,
     ServerUrl,
     Space,
     SqliteUrl,
@@ -37,7 +43,7 @@ _LONGEST_SHOWN_VALUE = 200
 _MAY_HOLD_A_PASSWORD = frozenset(
     {
         *("DATABASE_URL", "CHROMA_URL", "NESCORD_OFF_SITE", "NESCORD_OFF_SITE_ENDPOINT", "PREFECT_API_URL"),
-        "NESCORD_VAULT_GIT_URL",
+        *("NESCORD_VAULT_GIT_URL", "DISCORD_API_BASE", "DISCORD_GATEWAY"),
     }
 )
 
@@ -122,7 +128,19 @@ class Settings(BaseSettings):
     status_token: SecretStr | None = Field(None, validation_alias="NESCORD_STATUS_TOKEN")
     log_format: Literal["text", "json"] = Field("text", validation_alias="NESCORD_LOG_FORMAT")
     discord_token: SecretStr | None = Field(None, validation_alias="DISCORD_TOKEN")
+    owner_ids: Ids = Field(IdSet(), validation_alias="NESCORD_OWNER_IDS")
+    allow_ids: Ids = Field(IdSet(), validation_alias="NESCORD_ALLOW_IDS")
+    discord_api_base: DiscordApi | None = Field(None, validation_alias="DISCORD_API_BASE")
+    discord_gateway: DiscordGateway | None = Field(None, validation_alias="DISCORD_GATEWAY")
+    quota_searches: DayQuota = Field(Quota(200, 2000), validation_alias="NESCORD_QUOTA_SEARCHES")
+    quota_answers: DayQuota = Field(Quota(30, 300), validation_alias="NESCORD_QUOTA_ANSWERS")
+    quota_notes: DayQuota = Field(Quota(300, 3000), validation_alias="NESCORD_QUOTA_NOTES")
+    quota_flows: DayQuota = Field(Quota(20, 50), validation_alias="NESCORD_QUOTA_FLOWS")
+    search_events: Literal["on", "off"] = Field("on", validation_alias="NESCORD_SEARCH_EVENTS")
+    event_days: int = Field(90, ge=0, le=3650, validation_alias="NESCORD_EVENT_DAYS")
     discord_webhook: SecretStr | None = Field(None, validation_alias="NESCORD_DISCORD_WEBHOOK")
+    notebooks: Folder | None = Field(None, validation_alias="NESCORD_NOTEBOOKS")
+    report_parallel: int = Field(1, ge=1, le=2, validation_alias="NESCORD_REPORT_PARALLEL")
     task_runner: TaskRunner = Field("threads:1", validation_alias="NESCORD_TASK_RUNNER")
     prefect_api_url: ApiUrl | None = Field(None, validation_alias="PREFECT_API_URL")
     prefect_api_key: SecretStr | None = Field(None, validation_alias="PREFECT_API_KEY")

@@ -195,8 +195,15 @@ def test_after_one_failed_write_the_same_knowledge_base_goes_on(mode: Mode, samp
             except NescordError:
                 assert vfs.happened
                 refused += 1
-                assert km.search(f"word{k}") == []
-                note = km.capture(f"word{k}")
+                if "nescordbot.db-wal" in vfs.what:
+                    assert km.search(f"word{k}") == []
+                    note = km.capture(f"word{k}")
+                else:
+                    # A checkpoint, behind a commit that stands: SQLite keeps that it failed to itself, APSW raises what
+                    # a file system in Python has raised.
+                    assert "nescordbot.db" in vfs.what
+                    (hit,) = km.search(f"word{k}")
+                    note = km.note(hit.note_id)
             promises.captures[note.path] = f"word{k}"
             vfs.what, vfs.fail_at = "", vfs.writes + k
             with suppress(NescordError):

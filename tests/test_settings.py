@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from nescord.errors import SettingsError
-from nescord.setting_rules import parse_sqlite_url
+from nescord.setting_rules import Quota, parse_sqlite_url
 from nescord.settings import Settings
 
 ENV_EXAMPLE = Path(__file__).parent.parent / ".env.example"
@@ -148,6 +148,18 @@ def test_a_home_folder_is_expanded_where_no_shell_did_it(monkeypatch: pytest.Mon
         ("collection_name", "_knowledge", "3 to 512 characters"),
         ("collection_name", "知識の庭", "3 to 512 characters"),
         ("collection_name", "a" * 513, "3 to 512 characters"),
+        ("owner_ids", "ada", "ids of Discord with commas"),
+        ("owner_ids", "0", "ids of Discord with commas"),
+        ("allow_ids", "7,-1", "ids of Discord with commas"),
+        ("allow_ids", str(2**63), "ids of Discord with commas"),
+        ("quota_searches", "200", "two whole numbers from 0 to 1000000"),
+        ("quota_flows", "1/1000001", "two whole numbers from 0 to 1000000"),
+        ("quota_notes", "-1/3", "two whole numbers from 0 to 1000000"),
+        ("event_days", "3651", "from 0 to 3650"),
+        ("discord_api_base", "http://example.com/api", "http:// only for this machine"),
+        ("discord_api_base", "https://example.com/api?v=10", "must be the https:// URL"),
+        ("discord_gateway", "ws://example.com", "ws:// only for this machine"),
+        ("discord_gateway", "https://example.com", "must be the wss:// URL"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_name_value_and_range(
@@ -156,7 +168,7 @@ def test_a_value_out_of_range_is_refused_with_name_value_and_range(
     monkeypatch.setenv(NAMES[field], value)
     message = refusal()
     assert message.startswith(NAMES[field])
-    assert value[:100] in message
+    assert value.partition("?")[0][:100] in message
     assert allowed in message
     monkeypatch.delenv(NAMES[field])
     assert allowed in refusal(**{field: value}), "a keyword is held to the same range"
@@ -177,10 +189,30 @@ def test_a_value_out_of_range_is_refused_with_name_value_and_range(
         ("collection_name", "a.b-c_d"),
         ("collection_name", "a" * 512),
         ("timezone", "UTC"),
+        ("quota_answers", "0/1000000"),
+        ("event_days", "0"),
+        ("discord_api_base", "http://127.0.0.1:8080/api/v10"),
+        ("discord_gateway", "ws://localhost:8080/gateway"),
     ],
 )
 def test_the_edges_of_a_range_are_inside(field: str, value: str) -> None:
     assert str(getattr(Settings(**{field: value}), field)).removesuffix(".0") == value
+
+
+def test_ids_are_typed_with_commas_and_an_empty_list_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESCORD_OWNER_IDS", " 42, 41771983423143937,42")
+    settings = Settings(allow_ids={7})
+    assert settings.owner_ids == {42, 41771983423143937}
+    assert settings.allow_ids == {7}
+    monkeypatch.setenv("NESCORD_OWNER_IDS", "")
+    assert Settings().owner_ids == frozenset()
+
+
+def test_a_quota_is_for_a_person_and_for_a_guild(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESCORD_QUOTA_SEARCHES", "5 / 50")
+    settings = Settings()
+    assert settings.quota_searches == Quota(person=5, guild=50)
+    assert settings.quota_answers == Quota(person=30, guild=300)
 
 
 def test_a_target_that_outgrows_the_default_maximum_is_told_so() -> None:

@@ -1,35 +1,89 @@
-"""Notes that were erased for good, remembered beside the backups: a restore must not bring them back.
+"""What was erased for good, remembered beside the backups: a restore must not bring it back.
 
-One JSON line each, on disk before the note goes. Ids only: nothing of what a note said.
+One JSON line each, on disk before anything goes. Ids only: nothing of what a note said. A person is erased up to a
+moment, and what they write afterwards is theirs again; a second line says that the erasure has come to its end.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from nescord import durable
+from nescord.identifiers import made_at
+from nescord.times import utc_text
 
 _NAME = "erasures.jsonl"
 
 
 def remember(backups: Path, note_id: str, when: str) -> None:
     """Keep that a note was erased; on disk when this returns."""
-    durable.make_folder(backups)
-    # A blank line first: what a power cut left of an earlier line must not swallow this one.
-    durable.append(backups / _NAME, f"\n{json.dumps({'note': note_id, 'at': when})}\n".encode("ascii"))
+    _append(backups, {"note": note_id, "at": when})
+
+
+def remember_person(backups: Path, who: str, before: str) -> None:
+    """Keep that all of a person from before that moment (UTC text) is to go; on disk when this returns."""
+    _append(backups, {"who": who, "at": before})
+
+
+def note_done(backups: Path, who: str, before: str) -> None:
+    """Keep that nothing of that erasure is left to do."""
+    _append(backups, {"who": who, "at": before, "done": True})
 
 
 def erased(backups: Path) -> set[str]:
-    """The ids of all notes that were erased."""
+    """The ids of all notes that were erased one by one."""
+    return {str(line["note"]) for line in _lines(backups) if "note" in line}
+
+
+def erased_people(backups: Path) -> dict[str, str]:
+    """Who was erased, and the moment (UTC text) before which nothing of them may be there, the latest of each."""
+    people: dict[str, str] = {}
+    for who, before, _ in _people(backups):
+        people[who] = max(before, people.get(who, ""))
+    return people
+
+
+def is_erased(backups: Path, note_id: str, *, author: str, space: str) -> bool:
+    """Whether a note of that id is not to be kept (again): it was erased, or was accepted before its author was."""
+    if note_id in erased(backups):
+        return True
+    people, made = erased_people(backups), made_at(note_id)
+    return made is not None and any(utc_text(made) < people.get(who, "") for who in (author, space))
+
+
+def unfinished_people(backups: Path) -> dict[str, str]:
+    """Those of `erased_people` whose last erasure has not come to its end: a kill, or a lock, was in the way."""
+    people = erased_people(backups)
+    for who, before, is_done in _people(backups):
+        if is_done and people.get(who, "~") <= before:
+            del people[who]
+    return people
+
+
+def _people(backups: Path) -> Iterator[tuple[str, str, bool]]:
+    for line in _lines(backups):
+        if "who" in line and "at" in line:
+            yield str(line["who"]), str(line["at"]), line.get("done") is True
+
+
+def _append(backups: Path, entry: Mapping[str, object]) -> None:
+    durable.make_folder(backups)
+    # A blank line first: what a power cut left of an earlier line must not swallow this one.
+    durable.append(backups / _NAME, f"\n{json.dumps(entry)}\n".encode("ascii"))
+
+
+def _lines(backups: Path) -> Iterator[dict[str, Any]]:
     try:
         lines = (backups / _NAME).read_bytes().splitlines()
     except FileNotFoundError:
-        return set()
-    found = set()
+        return
     for line in filter(None, lines):
         try:
-            found.add(str(json.loads(line)["note"]))
-        except (ValueError, KeyError, TypeError):  # cut off before it was acknowledged
+            entry = json.loads(line)
+        except ValueError:  # cut off before it was acknowledged
             continue
-    return found
+        if isinstance(entry, dict):
+            yield entry

@@ -35,7 +35,7 @@ class Pruned:
 
 def plan_cleanup(store: BackupStore, policy: Policy, timezone: ZoneInfo) -> list[Decision]:
     """What the policy would do with each snapshot, newest first, and by which rule."""
-    return plan(map(_candidate, store.snapshots()), policy, timezone, datetime.now(UTC))
+    return plan(map(candidate, store.snapshots()), policy, timezone, datetime.now(UTC))
 
 
 def prune(settings: Settings, policy: Policy, *, dry_run: bool = False, off_site: bool = False) -> Pruned:
@@ -79,7 +79,8 @@ def _drop_copies(settings: Settings, dropped: list[str], uuid: str) -> str:
     return done.problem or f"{len(done.ids)} copies were deleted"
 
 
-def _candidate(snapshot: Snapshot) -> Candidate:
+def candidate(snapshot: Snapshot) -> Candidate:
+    """What the rules need to know of a snapshot."""
     state = snapshot.status.state
     return Candidate(
         id=snapshot.id,

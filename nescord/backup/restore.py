@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from nescord.backup import journal
 from nescord.backup.check import Progress, silent
 from nescord.backup.copies import counts_of, refuse_a_full_disk, refuse_a_newer_schema, stage
 from nescord.backup.create import create
-from nescord.backup.erasures import erased
+from nescord.backup.erasures import erased, erased_people
 from nescord.backup.journal import Journal
 from nescord.backup.manifest import Manifest
 from nescord.backup.spent import remembered
@@ -32,6 +32,7 @@ from nescord.backup.store import BackupStore
 from nescord.catalog import fulltext
 from nescord.catalog import ledger as ledger_sql
 from nescord.catalog import notes as notes_sql
+from nescord.catalog import privacy as privacy_sql
 from nescord.catalog import revisions as revisions_sql
 from nescord.catalog import sources as sources_sql
 from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError, UsageError
@@ -238,6 +239,7 @@ def _made_fit(
         with connection:
             again = sum(notes_sql.erase(connection, note) for note in gone)
             revisions_sql.forget(connection, gone)
+            again += _erased_again(connection, erased_people(backups))
             connection.execute("UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'epoch'")
             vaults = [source for source in sources_sql.all_sources(connection) if source.kind != "capture"]
             if vaults:
@@ -250,6 +252,15 @@ def _made_fit(
     return _Prepared(counts, carried, again, bool(vaults))
 
 
+def _erased_again(connection: apsw.Connection, people: Mapping[str, str]) -> int:
+    """What is theirs and from before their erasure goes as it did then; how many notes it were."""
+    count = sum(privacy_sql.erase_again(connection, who, before) for who, before in people.items())
+    if count:
+        privacy_sql.drop_unused_vectors(connection)
+        fulltext.rebuild(connection)  # the words of what was deleted, too
+    return count
+
+
 # A vector is a function of model and text, whatever became of the notes: none is ever paid for twice.
 _CARRIED = (
     "INSERT OR IGNORE INTO model (key) SELECT key FROM present.model",
@@ -260,6 +271,11 @@ _CARRIED = (
     JOIN present.model AS named ON named.id = theirs.model JOIN main.model ON model.key = named.key
     WHERE NOT EXISTS (SELECT 1 FROM main.embedding AS ours
                       WHERE ours.model = model.id AND ours.text_hash = theirs.text_hash)
+    """,
+    """
+    DELETE FROM main.embed_failure WHERE EXISTS (
+        SELECT 1 FROM main.embedding AS ours
+        WHERE ours.model = embed_failure.model AND ours.text_hash = embed_failure.text_hash)
     """,
 )
 
@@ -280,6 +296,18 @@ _SPENT_SINCE = (
     JOIN present.model AS named ON named.id = theirs.model JOIN main.model ON model.key = named.key
     """,
 )
+# What has happened in Discord has happened: an event that is told again makes no second note, a digest is not sent
+# twice, who wants none gets none, and what was seen again is not new. Preferences go back with the notes.
+_HAPPENED = (
+    *(
+        statement
+        for table in ("inbox", "digest", "quota_use")
+        for statement in (f"DELETE FROM main.{table}", f"INSERT INTO main.{table} SELECT * FROM present.{table}")
+    ),
+    "INSERT OR REPLACE INTO main.review_card SELECT * FROM present.review_card",
+    "INSERT OR IGNORE INTO main.review_event SELECT * FROM present.review_event",
+)
+_HAS_DISCORD = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'digest'"
 _HAS_LEDGER = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'ledger'"
 
 
@@ -301,6 +329,9 @@ def _carry_over(connection: apsw.Connection, present: Path, backups: Path, remar
                     for month in ledger_sql.forgotten_months(connection):
                         if remembered(backups, month):
                             ledger_sql.drop_forgotten(connection, month)
+                if connection.execute(_HAS_DISCORD).get:
+                    for statement in _HAPPENED:
+                        connection.execute(statement)
         finally:
             connection.execute("DETACH present")
     except apsw.Error as error:

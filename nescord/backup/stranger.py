@@ -39,6 +39,10 @@ It says so when what it wrote is not what was backed up. Notes are in the tables
 
     sqlite3 nescordbot.db "SELECT path, body FROM note JOIN note_text ON note_text.note = note.key"
 
+Files that were kept with notes are in `attachment`, their bytes in `blob`:
+
+    sqlite3 nescordbot.db "SELECT writefile(ordinal || '-' || name, content) FROM attachment JOIN blob USING (sha256)"
+
 By hand: a manifest is JSON (`zstd -dc snapshots/ID.json.zst`); `zstd -dc packs/ID.pack` gives the pages of a pack, each
 of `page_size` bytes; `runs` lists in order which pages of which pack make up the database; `sha256` is that of all.
 

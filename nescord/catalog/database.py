@@ -8,6 +8,7 @@ the power.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,10 @@ from nescord.errors import CatalogError, DiskError, LockTimeoutError
 BUSY_TIMEOUT_MS = 30_000
 # Writers wait while a checkpoint waits for readers, so it gives up soon.
 CHECKPOINT_TIMEOUT_MS = 1_000
+# A disk that takes longer than this for what is not even synced is left alone with such for a while, in seconds.
+_SLOW_JOT, _JOT_REST = 0.05, 60.0
+# Whoever writes next does the checkpoint, unless nobody does for as long as 32 MB.
+_JOTTED_PAGES = 4_000
 
 
 class Catalog:
@@ -36,6 +41,9 @@ class Catalog:
         self.path = path
         self._vfs = vfs
         self._write_lock = threading.RLock()
+        self._jotter: apsw.Connection | None = None
+        self._jot_lock = threading.Lock()
+        self._jots_again_at = 0.0
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._connections_lock = threading.Lock()
@@ -105,17 +113,33 @@ class Catalog:
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
         """One write transaction: committed and synced when the block ends, undone when it raises."""
-        with self._write_lock, _told(self.path):
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                # SQLite has rolled back by itself after some errors (disk full, I/O): then there is nothing to undo.
-                with suppress(apsw.Error):
-                    if self._writer.in_transaction:
-                        self._writer.execute("ROLLBACK")
-                raise
+        with self._write_lock, _told(self.path), _transaction(self._writer):
+            yield self._writer
+
+    @contextmanager
+    def jot(self) -> Iterator[apsw.Connection]:
+        """One write transaction of what is not worth any waiting: it is not synced, so a power cut may undo it.
+
+        Raises:
+            LockTimeoutError: somebody writes, or the disk was slow a moment ago: at once, nothing was written.
+        """
+        begun = time.monotonic()
+        if begun < self._jots_again_at or not self._jot_lock.acquire(blocking=False):
+            raise LockTimeoutError(f"the database {self.path} does not take it at once: it is left out")
+        try:
+            with _told(self.path):
+                if self._jotter is None:
+                    self._jotter = self._connect()
+                    self._jotter.set_busy_timeout(0)
+                    self._jotter.pragma("synchronous", 1)
+                    self._jotter.pragma("wal_autocheckpoint", _JOTTED_PAGES)
+                with _transaction(self._jotter):
+                    yield self._jotter
+        finally:
+            ended = time.monotonic()
+            if ended - begun > _SLOW_JOT:
+                self._jots_again_at = ended + _JOT_REST
+            self._jot_lock.release()
 
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
@@ -168,6 +192,20 @@ class Catalog:
         connection.pragma("synchronous", 2)
         fulltext.add_functions(connection)
         return connection
+
+
+@contextmanager
+def _transaction(connection: apsw.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some errors (disk full, I/O): then there is nothing to undo.
+        with suppress(apsw.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
 
 
 @contextmanager

@@ -124,3 +124,9 @@ def lagging_collections(connection: apsw.Connection, model: int | None, rows: in
 def retire_collection(connection: apsw.Connection, name: str) -> None:
     """It is of no use any more: the next drain drops it, and until then the log need not be kept for it."""
     connection.execute("UPDATE collection SET state = 'old' WHERE name = ?", (name,))
+
+
+def count_done(connection: apsw.Connection, before: str = "~") -> int:
+    """How many interactions of the inbox are done, or were before that moment."""
+    count: int = connection.execute("SELECT count(*) FROM inbox WHERE done_at < ?", (before,)).get
+    return count

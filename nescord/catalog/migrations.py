@@ -322,8 +322,8 @@ CREATE TABLE review_event (
     rating INTEGER NOT NULL CHECK (rating BETWEEN 1 AND 4)
 );
 
--- Who gets a digest, and that of which day was sent last. `target` is `user:<id>` or `channel:<id>`, `guild` that of the
--- channel; `state` is what became of the digest of `day`: one that was begun may have arrived.
+-- Who gets a digest, and that of which day was sent last. `target` is `user:<id>` or `channel:<id>`, `guild` that of
+-- the channel; `state` is what became of the digest of `day`: one that was begun may have arrived.
 CREATE TABLE digest (
     target TEXT PRIMARY KEY,
     guild TEXT NOT NULL,
@@ -337,7 +337,7 @@ CREATE TABLE digest (
 ) WITHOUT ROWID;
 
 -- Attachments lie in the database, so that transactions and backups cover them. `sha256` is null where the bytes are
--- not stored, and `reason` says why.
+-- not stored, and `reason` says why. `came_with` are the notes whose merges have brought it, the last one first.
 CREATE TABLE blob (sha256 BLOB PRIMARY KEY, content BLOB NOT NULL);
 CREATE TABLE attachment (
     note INTEGER NOT NULL REFERENCES note (key) ON DELETE CASCADE,
@@ -347,12 +347,16 @@ CREATE TABLE attachment (
     size INTEGER NOT NULL,
     sha256 BLOB REFERENCES blob (sha256),
     reason TEXT NOT NULL,
+    came_with TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (note, ordinal)
 ) WITHOUT ROWID;
 CREATE INDEX attachment_by_blob ON attachment (sha256);
 
 CREATE INDEX note_by_origin ON note (origin) WHERE origin <> '';
 CREATE INDEX note_by_author ON note (author) WHERE owner = 'us';
+-- For choosing a note while somebody types: what is asked of all of them then, without their rows.
+CREATE INDEX note_recent ON note (updated_at, space, owner) WHERE trashed_at IS NULL;
+CREATE INDEX note_title ON note (key, space, owner, title) WHERE trashed_at IS NULL;
 """
 
 MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS, _RETRIES, _DISCORD)

@@ -13,7 +13,7 @@ from itertools import count
 
 import apsw
 
-from nescord.catalog import fulltext
+from nescord.catalog import attachments, fulltext
 from nescord.language import language_group
 from nescord.notes import Chunk, Note, ResolvedLink, Scope, TrashedNote
 from nescord.sources.vault import Fingerprint, KnownFile
@@ -275,7 +275,7 @@ def restore(connection: apsw.Connection, note_id: str, draft: DraftNote, chunks:
 
 
 def erase(connection: apsw.Connection, note_id: str) -> bool:
-    """Delete a note for good, with the vectors of texts that no other note has. Whether there was one."""
+    """Delete a note for good, with the vectors and files that no other note has. Whether there was one."""
     row = connection.execute("SELECT key FROM note WHERE id = ?", (note_id,)).get
     if row is None:
         return False
@@ -286,7 +286,9 @@ def erase(connection: apsw.Connection, note_id: str) -> bool:
             f"DELETE FROM {table} WHERE text_hash = ?1 AND NOT EXISTS (SELECT 1 FROM chunk WHERE text_hash = ?1)",
             ((text_hash,) for _, text_hash in chunks),
         )
+    blobs = attachments.blobs_of(connection, row)
     connection.execute("DELETE FROM note WHERE key = ?", (row,))
+    attachments.drop_unused(connection, blobs)
     return True
 
 

@@ -10,6 +10,7 @@ from typer.main import get_command
 from nescord.cli import (
     answering,
     backups,
+    bot,
     budget,
     connecting,
     diagnosis,
@@ -20,7 +21,11 @@ from nescord.cli import (
     keeping,
     knowing,
     maintaining,
+    marts,
+    noting,
     off_site,
+    privacy,
+    reports,
     services,
     telling,
     up,
@@ -81,11 +86,23 @@ def _tree() -> typer.Typer:
     source.command("move")(keeping.source_move)
     source.command("remove")(keeping.source_remove)
     app.add_typer(source, name="source")
-    note = typer.Typer(help="The trash and the backups: bring a note back, or erase it.", rich_markup_mode=None)
+    note = typer.Typer(help="One note: change it, trash it, bring it back, or erase it.", rich_markup_mode=None)
+    note.command("edit")(noting.note_edit)
+    note.command("history")(noting.note_history)
+    note.command("files")(noting.note_files)
+    note.command("delete")(noting.note_delete)
+    note.command("undelete")(noting.note_undelete)
     note.command("trash")(keeping.note_trash)
     note.command("restore")(keeping.note_restore)
     note.command("erase")(keeping.note_erase)
     app.add_typer(note, name="note")
+    person = typer.Typer(
+        help="What is kept of a person who uses the bot: show, export or erase it.", rich_markup_mode=None
+    )
+    person.command("show")(privacy.show)
+    person.command("export")(privacy.export)
+    person.command("erase")(privacy.erase)
+    app.add_typer(person, name="privacy")
     index = typer.Typer(help="The index for searching by meaning: how far it is, build it anew.", rich_markup_mode=None)
     index.command("status")(indexing.index_status)
     index.command("rebuild")(indexing.index_rebuild)
@@ -114,6 +131,10 @@ def _tree() -> typer.Typer:
     app.add_typer(spending, name="budget")
     app.command("services")(services.services)
     app.command("up")(up.up)
+    discord = typer.Typer(help="The Discord bot: run it, tell Discord of its commands.", rich_markup_mode=None)
+    discord.command("run")(bot.run)
+    discord.command("sync")(bot.sync)
+    app.add_typer(discord, name="bot")
     flow = typer.Typer(help="What runs in the background: list, run, watch, stop.", rich_markup_mode=None)
     flow.command("list")(flows.list_)
     flow.command("run")(flows.run)
@@ -121,6 +142,14 @@ def _tree() -> typer.Typer:
     flow.command("logs")(flows.logs)
     flow.command("cancel")(flows.cancel)
     app.add_typer(flow, name="flows")
+    tables = typer.Typer(help="The knowledge base as tables: make them anew.", rich_markup_mode=None)
+    tables.command("build")(marts.build)
+    app.add_typer(tables, name="marts")
+    app.command("sql")(marts.sql)
+    report = typer.Typer(help="Reports: notebooks over the marts, as pages.", rich_markup_mode=None)
+    report.command("build")(reports.build)
+    report.command("open")(reports.open_)
+    app.add_typer(report, name="report")
     app.command("config")(telling.config)
     app.command("doctor")(diagnosis.doctor)
     return app

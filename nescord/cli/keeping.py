@@ -63,7 +63,7 @@ def capture(
     """Keep a text as a note; it is found by its words as soon as its id is printed, by meaning when this returns."""
     call = Call.of(context, data_dir, as_json)
     words = " ".join(text or ("-",))
-    content = _standard_input() if words == "-" else words
+    content = standard_input() if words == "-" else words
     with call.open_or_begin() as knowledge:
         note = knowledge.capture(content, space=space, author=author, source=source)
         try:
@@ -92,7 +92,12 @@ def embed(knowledge: KnowledgeManager, note_id: str) -> None:
         say(f"note: it is found by its words only: vector: {error}")
 
 
-def _standard_input() -> str:
+def standard_input() -> str:
+    """The text that is piped in, or typed.
+
+    Raises:
+        UsageError: there is none, or it is no text.
+    """
     from nescord.decoding import DecodeError, decode
 
     if sys.stdin is None:

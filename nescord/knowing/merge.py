@@ -1,8 +1,9 @@
 """Several notes of ours become one, and come apart again as they were.
 
-The first note keeps its id and gets the texts of the others below its own; they go to the trash, and what links called
-them, links call the first one from then on: no other note's text is touched. All of it is one transaction, and what
-each note said is kept beside it, so that `undo` puts everything back even when the trash was emptied.
+The first note keeps its id and gets the texts of the others below its own, and their files; they go to the trash, and
+what links called them, links call the first one from then on: no other note's text is touched. All of it is one
+transaction, and what each note said is kept beside it, so that `undo` puts everything back even when the trash was
+emptied.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 
 import apsw
 
+from nescord.catalog import attachments as attachments_sql
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import revisions as sql
 from nescord.catalog import sources as sources_sql
@@ -70,6 +72,7 @@ def merge(connection: apsw.Connection, drafting: Drafting, scope: Scope, note_id
         other = sql.place_of(connection, note.id)
         assert other is not None
         keys.append(other.key)
+        attachments_sql.copy_merged(connection, other.key, place.key)
         names |= dict.fromkeys(sql.names_of(connection, other.key))
     merged = replace(
         first,
@@ -100,6 +103,8 @@ def undo(connection: apsw.Connection, drafting: Drafting, scope: Scope, note_id:
     now = utc_text(datetime.now(UTC))
     sql.keep(connection, note.id, merge="", merged_into="", when=now)
     restored = []
+    merged = sql.place_of(connection, note.id)
+    assert merged is not None
     for revision in revisions:
         place = sql.place_of(connection, revision.note_id)
         if revision.note_id == note.id:
@@ -114,6 +119,8 @@ def undo(connection: apsw.Connection, drafting: Drafting, scope: Scope, note_id:
             else:
                 notes_sql.restore(connection, revision.note_id, draft, chunks)
             restored.append(revision.note_id)
+        if revision.note_id != note.id:
+            attachments_sql.give_back(connection, merged.key, revision.note_id)
     sql.drop_merge(connection, revisions[0].merge)
     return UnmergeReport(note.id, tuple(restored))
 

@@ -185,6 +185,13 @@ class KnowingVerbs(ABC):
         with self._base.verb() as catalog, catalog.read() as connection:
             return graph.path(connection, self._scope, first, last)
 
+    def count_notes(self) -> int:
+        """How many notes there are."""
+        from nescord.catalog import knowing as knowing_sql
+
+        with self._base.verb() as catalog, catalog.read() as connection:
+            return knowing_sql.count(connection, self._scope)
+
     def secrets(self) -> list[NoteWithSecrets]:
         """The notes that hold keys, tokens or passwords, with the kind and line of each, never the secret itself."""
         from nescord.knowing import secrets

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from nescord.backup.store import BackupStore
 from nescord.locks import LockName
-from nescord.maintain import database, files, index, volume
+from nescord.maintain import database, files, index, people, volume
 from nescord.maintain.report import MaintainReport, Outcome, Step, Steps
 from nescord.opened import OpenBase
 
@@ -40,6 +40,12 @@ def maintain(base: OpenBase, *, dry_run: bool = False, now: datetime | None = No
     with base.verb() as catalog, base.locks.exclusive(LockName.INGEST):
         days = base.settings.trash_days
         steps.make("trash", "notes", lambda: database.trash(catalog, now, days, dry_run=dry_run))
+        event_days, timezone = base.settings.event_days, base.settings.timezone
+        steps.make("search events", "rows", lambda: people.search_events(catalog, now, event_days, dry_run=dry_run))
+        steps.make("conversations", "rows", lambda: people.conversations(catalog, now, dry_run=dry_run))
+        steps.make("quotas", "rows", lambda: people.quotas(catalog, now, timezone, dry_run=dry_run))
+        steps.make("interactions", "rows", lambda: people.interactions(catalog, now, dry_run=dry_run))
+        steps.make("review cards", "rows", lambda: people.review_cards(catalog, dry_run=dry_run))
         steps.make("unused vectors", "vectors", lambda: database.embeddings(catalog, now, dry_run=dry_run))
         steps.make("full-text index", "bytes", lambda: database.full_text(catalog, dry_run=dry_run))
         steps.make("old collections", "collections", lambda: index.collections(base, catalog, dry_run=dry_run))
@@ -50,6 +56,7 @@ def maintain(base: OpenBase, *, dry_run: bool = False, now: datetime | None = No
         steps.make("replaced databases", "bytes", lambda: files.restores(base, now, dry_run=dry_run))
         steps.make("copies before migrations", "bytes", lambda: files.schema_copies(base, now, dry_run=dry_run))
         steps.make("rests of backups", "bytes", lambda: files.backup_rests(base, dry_run=dry_run))
+        steps.make("old reports", "bytes", lambda: files.reports(base, dry_run=dry_run))
         steps.make("Prefect's database", "bytes", lambda: files.prefect(base))
         steps.make("free disk", "bytes", disk)
     return MaintainReport(tuple(steps.made), months, round(time.perf_counter() - begun, 3), dry_run)

@@ -12,7 +12,7 @@ from nescord.backup.journal import KEPT_DAYS, replaced, staged_path
 from nescord.backup.store import BackupStore
 from nescord.errors import LockTimeoutError
 from nescord.home import read_identity
-from nescord.locks import LockName
+from nescord.locks import LockName, held_at_once
 from nescord.maintain.report import Outcome
 from nescord.opened import OpenBase
 from nescord.times import utc_text
@@ -81,6 +81,22 @@ def backup_rests(base: OpenBase, *, dry_run: bool) -> Outcome:
     except LockTimeoutError:
         return Outcome(before, before, "a backup is being made or read: next time")
     return Outcome(before, bytes_in(store.folder), swept.problem)
+
+
+def reports(base: OpenBase, *, dry_run: bool) -> Outcome:
+    """Remove reports beyond those that are kept, and what killed builds have left: it is made of notes."""
+    from nescord.reports.build import LOCK, tidy
+
+    folder = base.folder.reports
+    before = bytes_in(folder)
+    with held_at_once(base.folder.run / LOCK) as is_ours:
+        if not is_ours:
+            return Outcome(before, before, "a report is being made: next time")
+        going = sum(map(bytes_in, tidy(folder, base.settings, dry_run=True)))
+        if dry_run or not going:
+            return Outcome(before, before - going)
+        tidy(folder, base.settings)
+    return Outcome(before, bytes_in(folder))
 
 
 def prefect(base: OpenBase) -> Outcome:
