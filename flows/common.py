@@ -35,6 +35,8 @@ DRILL_LIMIT = timedelta(hours=4)
 MAINTAIN_LIMIT = timedelta(hours=2)
 RESTORE_LIMIT = timedelta(hours=4)
 NIGHTLY_LIMIT = timedelta(hours=14)
+REPORT_LIMIT = timedelta(hours=2)
+DIGEST_LIMIT = timedelta(minutes=50)
 
 CHANGED = "nescord.ingest.changed"
 BACKED_UP = "nescord.backup.created"

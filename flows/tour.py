@@ -41,7 +41,7 @@ _START_PATIENCE = 300.0
 _STOP_PATIENCE = 60.0
 _PAUSE = 0.25
 # In an order that makes sense: what is restored must have been backed up. The restore is told which snapshot.
-_FLOWS = ("ingest", "verify", "backup", "drill", "maintain", "nightly", "restore")
+_FLOWS = ("ingest", "verify", "backup", "drill", "maintain", "digest", "report", "nightly", "restore")
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,23 @@ def _maintain(settings: Settings, given: Mapping[str, Any]) -> tuple[Document, b
     return report.document(), bool(report)
 
 
+def _report(settings: Settings, given: Mapping[str, Any]) -> tuple[Document, bool]:
+    from nescord.reports.build import build
+
+    report = build(settings, language=given.get("language"))
+    return report.document(), bool(report)
+
+
+def _digest(settings: Settings, given: Mapping[str, Any]) -> tuple[Document, bool]:
+    from nescord.digests import send_due
+    from nescord.knowledge import KnowledgeManager
+
+    with KnowledgeManager.open_existing(settings) as knowledge:
+        erasures = knowledge.finish_erasures() if knowledge.has_unfinished_erasures() else []
+        done = send_due(settings, knowledge)
+    return {**asdict(done), "erasures": sum(report.is_complete for report in erasures)}, True
+
+
 def _restore(settings: Settings, given: Mapping[str, Any]) -> tuple[Document, bool]:
     if given["confirm"] != given["snapshot"]:
         raise UsageError(f'nothing has changed: "confirm" must repeat the id {given["snapshot"]}')
@@ -154,5 +171,7 @@ LOCAL: Mapping[str, LocalFlow] = {
     ),
     "drill": LocalFlow({"snapshot": _MAY_BE_TEXT}, _drill),
     "maintain": LocalFlow({}, _maintain),
+    "digest": LocalFlow({}, _digest),
+    "report": LocalFlow({"language": {"enum": ["ja", "en"]}}, _report),
     "restore": LocalFlow({"snapshot": _TEXT, "confirm": _TEXT}, _restore, required=("snapshot", "confirm")),
 }

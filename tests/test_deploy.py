@@ -62,8 +62,10 @@ def test_serving_and_deploying_make_the_same_deployments_and_a_worker_runs_them(
     assert {deployment_of(server, name)["work_pool_name"] for name in names} == {"nescord"}
     crons = {name: [each["schedule"]["cron"] for each in found["schedules"]] for name, found in deployed.items()}
     assert {name: found for name, found in crons.items() if found} == {
+        "digest/nescord": ["5 * * * *"],
         "ingest/nescord": ["0 * * * *"],
         "nightly/nescord": ["30 3 * * *"],
+        "report/nescord": ["0 6 * * 1"],
     }
     assert [name for name, found in deployed.items() if found["automations"]] == ["verify/nescord"]
     assert deployed["restore/nescord"]["global_concurrency_limit"] == 1

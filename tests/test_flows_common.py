@@ -44,7 +44,7 @@ from tests.survival import SOAK
 from tests.vaults import write_notes
 
 BATCH = 512
-FLOWS = ("ingest", "verify", "backup", "drill", "maintain", "restore", "nightly")
+FLOWS = ("ingest", "verify", "backup", "drill", "maintain", "digest", "report", "restore", "nightly")
 _DESCRIBED = """
 import importlib, json, sys
 found = []
