@@ -21,11 +21,12 @@ RUN lock=requirements.lock \
 COPY pyproject.toml README.md LICENSE prefect.yaml ./
 COPY nescord nescord
 COPY flows flows
+COPY bot bot
 # Editable: flows/ is served from beside prefect.yaml, and so there is one copy of everything. --no-index: whatever was
 # not in the lock is an error.
 RUN VIRTUAL_ENV=/opt/nescord /opt/uv/bin/uv pip install --no-cache --no-index --no-deps --editable . \
     && rm requirements*.lock \
-    && python3 -m compileall -q nescord flows
+    && python3 -m compileall -q nescord flows bot
 
 FROM python:3.11-slim-bookworm
 # git and ssh fetch a vault; tini is the first process, which reaps what others leave.

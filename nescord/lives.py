@@ -40,6 +40,9 @@ class Policy:
 
 
 PATIENT = Policy()
+# What a child ends with where only a person can mend it (EX_NOPERM and EX_CONFIG of sysexits.h). That is no illness: it
+# is tried again after a rest, and counts for nothing.
+FOR_A_PERSON = frozenset({77, 78})
 
 
 @dataclass(frozen=True, slots=True)

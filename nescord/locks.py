@@ -38,6 +38,7 @@ class LockName(Enum):
     """What is locked, in the order in which locks are taken; the value is the file's stem."""
 
     SERVICE = "service"
+    BOT = "bot"
     CATALOG = "catalog"
     INGEST = "ingest"
     INDEX = "index"
@@ -49,6 +50,7 @@ class LockName(Enum):
 _ORDER = {name: place for place, name in enumerate(LockName)}
 _PURPOSE = {
     LockName.SERVICE: "one running service for a data folder",
+    LockName.BOT: "one Discord bot for a data folder",
     LockName.CATALOG: "the database is not replaced or migrated while it is used",
     LockName.INGEST: "one ingest, migration or rebuild at a time",
     LockName.INDEX: "one process has the folder of the vector index open",

@@ -85,6 +85,10 @@ class Log:
         lines = "\n".join(self._tail.copy())[-_TAIL_CHARACTERS:]
         return f"; the end of its log ({self._path}):\n{lines}" if lines else ""
 
+    def last_line(self) -> str:
+        """The last line that is not blank, "" when it has said nothing."""
+        return next((line.strip() for line in reversed(self._tail.copy()) if line.strip()), "")
+
     @property
     def _name(self) -> str:
         return self._path.stem

@@ -27,8 +27,8 @@ _PATTERNS = (
     (re.compile(r"""(://)[^\s/"'<>@:]*:[^\s/"'<>]*@"""), rf"\1{_HIDDEN}@"),
     # A token alone in the place of the user; the git@ of ssh:// is no secret.
     (re.compile(r"""(https?://)[^\s/"'<>@:]+@"""), rf"\1{_HIDDEN}@"),
-    # A webhook of Discord: whoever has its token can post.
-    (re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w.-]+"), rf"\1{_HIDDEN}"),
+    # A webhook or an interaction of Discord: whoever has its token can post.
+    (re.compile(r"(/(?:webhooks|interactions)/\d+/)[\w.~%+=-]+"), rf"\1{_HIDDEN}"),
 )
 
 

@@ -1,7 +1,7 @@
 """`run/state.json`: how the services of a data folder are, for whoever looks: the status page, `nescord doctor`.
 
 Written by the supervisor at every change and every now and then, and only believed while it runs, as run/services.json
-is. It holds no secret and no text of a log, so that what is in it may be shown.
+is. It holds no secret, and of a log only the last word of a service that a person must mend.
 """
 
 from __future__ import annotations

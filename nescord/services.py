@@ -1,4 +1,4 @@
-"""Which services a knowledge base has: the status page, the Chroma server, the Prefect server and the served flows.
+"""Which services a knowledge base has: the status page, the Chroma and the Prefect server, the flows, the Discord bot.
 
 What each runs, how it is known to be ready, and what is written down for whoever works beside them. Where CHROMA_URL or
 PREFECT_API_URL names a server, that one is used as it is and none is started.
@@ -25,6 +25,7 @@ from functools import partial
 from nescord import durable, prefect_env, services_file
 from nescord.errors import UsageError
 from nescord.home import DataFolder, boot_id
+from nescord.pulse import Pulse
 from nescord.services_file import RunningServices
 from nescord.settings import Settings
 from nescord.supervise import Child, Service
@@ -35,8 +36,9 @@ _CHROMA_READY = 1000.0
 _PREFECT_READY = 180.0
 _SERVE_READY = 180.0
 _HTTP_READY = 60.0
+_BOT_READY = 120.0
 # Together with what SIGKILL takes, less than the 40 s after which a container is killed as a whole.
-_CHROMA_GRACE, _PREFECT_GRACE, _SERVE_GRACE, _HTTP_GRACE = 8.0, 10.0, 15.0, 3.0
+_CHROMA_GRACE, _PREFECT_GRACE, _SERVE_GRACE, _HTTP_GRACE, _BOT_GRACE = 8.0, 10.0, 15.0, 3.0, 12.0
 _PROBE_TIMEOUT = 5.0
 # While the page is not there its socket accepts and nobody answers, and meanwhile its death is not noticed. It is asked
 # what needs nothing but itself: a database that hangs is told at its other addresses, and mended by no new life of it.
@@ -61,13 +63,17 @@ class Services:
         serve: str = "flows.serve",
         listener: socket.socket | None = None,
         web: str = "nescord.web",
+        bot: str = "",
     ) -> None:
         """`port` is where the Prefect server should be (0: anywhere), `serve` the module that serves the flows, `web`
-        the one that answers on the socket `listener`; without that there is no status page."""
+        the one that answers on the socket `listener`; without that there is no status page. `bot` is the module of the
+        Discord bot, "" for none."""
         self._settings = settings
         self._folder = folder
         self._listener = listener
         self._web_module = web
+        self._bot_module = bot
+        self._pulse: Pulse | None = None
         self._port = port
         self._with_ui = with_ui
         self._serve_module = serve
@@ -86,6 +92,10 @@ class Services:
             found.append(Service("http", self._http, _HTTP_READY, _HTTP_GRACE, required=True))
         if self.has_chroma:
             found.append(Service("chroma", self._chroma, _CHROMA_READY, _CHROMA_GRACE))
+        if self._bot_module:
+            # Before the flows, which take their time: people are waiting. With the bot gone, who captures learns it
+            # from Discord only; so the platform is told.
+            found.append(Service("bot", self._bot, _BOT_READY, _BOT_GRACE, required=True))
         if self._settings.prefect_api_url is None:
             found.append(Service("prefect", self._prefect, _PREFECT_READY, _PREFECT_GRACE))
         needs = "prefect" if self._settings.prefect_api_url is None else ""
@@ -110,6 +120,8 @@ class Services:
     def close(self) -> None:
         """Say for the last time where they answer."""
         self._write.close(_PUBLISH_LAST)
+        if self._pulse is not None:
+            self._pulse.close()
 
     def _http(self) -> Child:
         assert self._listener is not None
@@ -127,6 +139,18 @@ class Services:
             is_ready=_responds(port, _PAGE_LIVES),
             pass_fds=(fd,),
             tell=tell,
+        )
+
+    def _bot(self) -> Child:
+        if self._pulse is not None:  # of the life before this one
+            self._pulse.close()
+        self._pulse = pulse = Pulse()
+        return Child(
+            _python("nescord.parent", f"{_BOT_GRACE:g}", self._bot_module, "run", "--pulse", str(pulse.writing)),
+            {**os.environ, "NESCORD_DATA_DIR": str(self._folder.path), "MALLOC_ARENA_MAX": "2"},
+            is_ready=pulse.is_felt,
+            pass_fds=(pulse.writing,),
+            close=pulse.hand_over,
         )
 
     def _chroma(self) -> Child:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nescord.errors import NescordError
-from nescord.lives import PATIENT, Child, Life, Policy, Service
+from nescord.lives import FOR_A_PERSON, PATIENT, Child, Life, Policy, Service
 from nescord.logs import Log, Redact, Sink
 from nescord.process_groups import (
     Orphans,
@@ -45,10 +45,14 @@ _LOG_PATIENCE, _LOG_PAUSE = 2.5, 0.01
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Why a life ended that nobody ended, and more about it for the log only."""
+    """Why a life ended that nobody ended, and more about it for the log only.
+
+    `mend` is its last word, where that tells a person what to do.
+    """
 
     reason: str
     details: str
+    mend: str = ""
 
 
 class Supervisor:
@@ -220,6 +224,10 @@ class Supervisor:
     def _mourn(self, life: Life, end: _End, begun: float) -> float | None:
         """Tell of a death; how long to wait after it, None when it is one too many of a required service."""
         policy, service = self._policy, life.service
+        if end.mend:
+            self._change(life, "degraded", f"{end.reason}, which a person must mend: {end.mend}")
+            self._say(f"{service.name}: degraded: {life.state.reason}; tried again in {policy.rest:g} s")
+            return policy.rest
         was_sick = life.is_sick
         pause = life.die(begun)
         if life.is_sick and not was_sick:
@@ -270,7 +278,9 @@ class Supervisor:
                 await ending  # also when told to stop meanwhile
         if reason == _ASKED:
             return None
-        return _End(how_it_ended(process.returncode or 0) if died else reason, log.tail())
+        code = process.returncode or 0
+        mend = (log.last_line() or "it does not say how") if died and code in FOR_A_PERSON else ""
+        return _End(how_it_ended(code) if died else reason, log.tail(), mend)
 
     async def _spawn(self, child: Child, log: Log) -> asyncio.subprocess.Process:
         try:

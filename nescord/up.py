@@ -30,7 +30,6 @@ from nescord.supervise import PATIENT, Policy, Say
 # The platform gives an old container 60 s to end, and the file system may take a while to let go of its lock.
 _LOCK_PATIENCE = 120.0
 _NO_BOT = "no bot: DISCORD_TOKEN is not set"
-_NO_BOT_YET = "no bot: DISCORD_TOKEN is set, but this version has none yet"
 
 
 class _ToldToStop(BaseException):
@@ -45,13 +44,15 @@ def up(
     with_ui: bool = True,
     serve: str = "flows.serve",
     web: str = "nescord.web",
+    bot: str = "bot",
     policy: Policy = PATIENT,
     patience: float = _LOCK_PATIENCE,
 ) -> int:
     """Run everything until told to stop (0) or until a required service stays away (1).
 
     `sink` gets every line, ours under `OURS`, without secrets. `port` is where the Prefect server should be, `serve`
-    and `web` are the modules that serve the flows and answer at PORT, `patience` is for whoever runs here already.
+    and `web` are the modules that serve the flows and answer at PORT, `bot` the one that runs where there is a token,
+    `patience` is for whoever runs here already.
 
     Raises:
         UsageError: it must not run here: the place keeps nothing, is somebody else's or cannot be written; or PORT is
@@ -68,10 +69,12 @@ def up(
             folder = _place(settings, say)
             with _alone(folder, settings, say, patience):
                 findings = _opened(folder, say, redact)
-                say(_NO_BOT if settings.discord_token is None else _NO_BOT_YET)
+                if settings.discord_token is None:
+                    bot = ""
+                    say(_NO_BOT)
                 with closing(listen_everywhere(settings.port)) as listener:
                     services = Services(
-                        settings, folder, port=port, with_ui=with_ui, serve=serve, listener=listener, web=web
+                        settings, folder, port=port, with_ui=with_ui, serve=serve, listener=listener, web=web, bot=bot
                     )
                     say(f"http: port {listener.getsockname()[1]}")
                     everything = Redactor([*secrets_of(settings), services.auth])

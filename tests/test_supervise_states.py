@@ -85,6 +85,30 @@ def test_what_was_sick_is_tried_once_after_each_rest_until_it_was_well(tmp_path:
     assert len(watched.heard("a: degraded: it ended 2 times within 60 s")) == 2
 
 
+@pytest.mark.parametrize("code", [77, 78])
+def test_what_a_person_must_mend_is_degraded_at_once_and_tried_again_after_a_rest(tmp_path: Path, code: int) -> None:
+    words = f"import sys; print('about to'); print('TOKEN is refused: copy the new one'); print(); sys.exit({code})"
+    policy = replace(QUICK, deaths=2, rest=0.3)
+    watched = Watched(tmp_path, program("bot", words, required=True), toy(tmp_path, "other"), policy=policy)
+
+    async def work() -> int:
+        await watched.until(lambda: len(watched.heard("tried again in 0.3 s")) >= 4)
+        assert watched.supervisor.is_ready("other")
+        return 0
+
+    assert watched.run(work) == 0, "four deaths, and none of them counts"
+    degraded = [state for state in watched.told_of("bot") if state.state == "degraded"]
+    reason = f"ended with exit code {code}, which a person must mend: TOKEN is refused: copy the new one"
+    assert {state.reason for state in degraded} == {reason}
+    assert not watched.heard("everything is stopped")
+    assert watched.heard(f"bot: degraded: {reason}; tried again in 0.3 s")
+
+
+def test_an_exit_that_no_person_is_asked_to_mend_still_counts(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, program("bot", "import sys; sys.exit(69)", required=True))
+    assert watched.run() == FAILED
+
+
 def test_starts_that_fail_count_however_long_they_take(tmp_path: Path) -> None:
     slow = replace(toy(tmp_path, "slow", "silent", required=True), ready_within=0.8)
     watched = Watched(tmp_path, slow, policy=replace(QUICK, deaths=3, within=0.7))

@@ -1,10 +1,12 @@
 """`nescord up` without Prefect, for tests: `python up_worker.py DATA_DIR [PATIENCE]`.
 
-PREFECT_API_URL names a server of the test; what is served is this file once more, which then only sleeps.
+PREFECT_API_URL names a server of the test; what is served is this file once more, which then only sleeps. The page is
+that of the module NESCORD_TEST_WEB, or a toy.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -27,7 +29,8 @@ def main() -> int:
         print(f"{name}| {line}", flush=True)
 
     try:
-        return up(settings, sink, serve=Path(__file__).stem, web="toy_web", policy=QUICK, patience=patience)
+        web = os.environ.get("NESCORD_TEST_WEB", "toy_web")
+        return up(settings, sink, serve=Path(__file__).stem, web=web, policy=QUICK, patience=patience)
     except NescordError as error:
         print(error, flush=True)
         return error.exit_code

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from nescord.bot_state import BotState
 from nescord.service_state import Finding, ServiceState, SupervisorState
 
+# The service whose connection to Discord is a part of its own.
+BOT = "bot"
 # The service that answers here. While it does, it is well, whatever was written down before it was tried.
 OURS = "http"
 _PUBLIC_REASON = re.compile(r"[A-Za-z0-9 ,.'()-]{1,120}")
@@ -32,7 +35,10 @@ Level = Literal["good", "degraded", "starting", "stopping", "away"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that runs or does not. `state` is the supervisor's word for it, or `failed` for a check."""
+    """Something that runs or does not. `state` is the supervisor's word for it, or `failed` for a check.
+
+    `detail` is what of the reason is for the owner only, `last_ack` when Discord last answered (ISO, "" for never).
+    """
 
     name: str
     state: str
@@ -40,6 +46,8 @@ class Part:
     reason: str = ""
     since: str = ""
     restarts: int = 0
+    detail: str = ""
+    last_ack: str = ""
 
     @property
     def is_well(self) -> bool:
@@ -60,8 +68,8 @@ class Condition:
         return not self.problem
 
 
-def condition_of(state: SupervisorState | None, database: Database) -> Condition:
-    """How all of it is."""
+def condition_of(state: SupervisorState | None, database: Database, bot: BotState | None = None) -> Condition:
+    """How all of it is. `bot` is what the bot that runs now says of itself."""
     reader = Part("database", "stopped" if database.value else "ready", is_required=True, reason=database.value)
     if state is None or state.is_old:
         reason = "no supervisor runs" if state is None else "the supervisor was not heard of"
@@ -70,6 +78,7 @@ def condition_of(state: SupervisorState | None, database: Database) -> Condition
     parts = (
         _supervisor(state),
         *(_part_of(service) for service in state.services),
+        *(_connection(service, bot) for service in state.services if service.name == BOT),
         reader,
         *(_failed_check(finding) for finding in _failed(state.findings)),
     )
@@ -99,6 +108,18 @@ def _part_of(service: ServiceState) -> Part:
         reason="" if is_here or service.state == "ready" else _public(service.reason),
         since=service.since,
         restarts=service.restarts,
+        detail=service.reason.partition(":")[2].strip() if service.state == "degraded" else "",
+    )
+
+
+def _connection(service: ServiceState, bot: BotState | None) -> Part:
+    """The bot's connection to Discord. It comes and goes, and is no reason to start anything anew."""
+    if bot is None or service.state != "ready":
+        return Part("discord", "stopped", is_required=False, reason="the bot does not run")
+    states = {"ready": "ready", "connecting": "starting", "resuming": "pausing", "closed": "stopped"}
+    reason = "" if bot.gateway == "ready" else _public(bot.reason)
+    return Part(
+        "discord", states[bot.gateway], is_required=False, reason=reason, since=bot.since, last_ack=bot.last_ack
     )
 
 

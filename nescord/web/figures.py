@@ -24,6 +24,7 @@ from nescord.locks import Locks
 from nescord.opened import OpenBase
 from nescord.persistence import record
 from nescord.persistence.record import Verified
+from nescord.reports import retention
 from nescord.settings import Settings
 from nescord.times import utc_text
 from nescord.web.condition import Database
@@ -71,6 +72,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestReport:
+    """The newest report: its stamp (the name of its folder), when it was begun, and which notebooks failed."""
+
+    stamp: str
+    at: str
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All of it. What could not be found out is None or missing; times are ISO in UTC."""
 
@@ -79,6 +89,7 @@ class Figures:
     verified: Verified | None
     memory: Mapping[str, int]
     volume: Volume | None
+    report: LatestReport | None = None
 
 
 class Reader:
@@ -111,6 +122,7 @@ class Reader:
             verified=record.last(self._folder),
             memory=self._memory(),
             volume=_volume(self._folder.path),
+            report=_report(self._folder.reports),
         )
 
     def _opened(self) -> OpenBase:
@@ -161,6 +173,13 @@ def _volume(path: Path) -> Volume | None:
     except OSError:
         return None
     return Volume(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+
+
+def _report(room: Path) -> LatestReport | None:
+    found = retention.latest(room)
+    if found is None:
+        return None
+    return LatestReport(found.stamp, found.built_at, tuple(page.notebook for page in found.failed))
 
 
 def _backups(store: BackupStore) -> Backups | None:

@@ -11,15 +11,16 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from nescord.bot_state import BotState
 from nescord.service_state import SupervisorState
 from nescord.web.figures import Figures
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def metrics(state: SupervisorState | None, figures: Figures | None) -> str:
+def metrics(state: SupervisorState | None, figures: Figures | None, bot: BotState | None = None) -> str:
     """All that is known now."""
-    families = [*_of_services(state), *_of_figures(figures)]
+    families = [*_of_services(state), *_of_bot(bot), *_of_figures(figures)]
     registry = CollectorRegistry()
     registry.register(_Found(families))
     return generate_latest(registry).decode("utf-8")
@@ -45,6 +46,16 @@ def _of_services(state: SupervisorState | None) -> Iterator[Metric]:
         up.add_metric([service.name], service.state == "ready")
         restarts.add_metric([service.name], service.restarts)
     yield from (up, restarts)
+
+
+def _of_bot(bot: BotState | None) -> Iterator[Metric]:
+    if bot is None:
+        return
+    yield from _gauge("nescord_discord_up", "Whether the bot is connected to Discord.", bot.gateway == "ready")
+    help_text = "Since Discord last answered a heartbeat."
+    yield from _gauge("nescord_discord_last_ack_age_seconds", help_text, _age(bot.last_ack))
+    latency = None if bot.latency is None else bot.latency / 1000
+    yield from _gauge("nescord_discord_latency_seconds", "What that answer took.", latency)
 
 
 def _of_figures(figures: Figures | None) -> Iterator[Metric]:

@@ -12,7 +12,7 @@ from nescord.budget import BudgetState
 from nescord.service_state import Finding, SupervisorState
 from nescord.settings import Settings
 from nescord.web.condition import Condition, Part
-from nescord.web.figures import Backups, Figures, Stored
+from nescord.web.figures import Backups, Figures, LatestReport, Stored
 from nescord.web.markup import Markup, element, joined
 from nescord.web.runs import FlowRun
 from nescord.web.style import CSS
@@ -32,6 +32,8 @@ _OF_STATE: dict[str, Colour] = {
     "FAILED": "bad",
     "CRASHED": "bad",
 }
+# Parts whose states have words of their own.
+_OWN_STATES = {"database": "database", "discord": "discord"}
 _TONGUES = {"en": "English", "ja": "日本語"}
 
 
@@ -58,7 +60,7 @@ class Page:
         texts = self._texts
         # With the token, failed checks are told with all that was found.
         parts = [part for part in condition.parts if private is None or part.state != "failed"]
-        content = [self._header(), self._whole(condition), self._parts(parts)]
+        content = [self._header(), self._whole(condition), self._parts(parts, is_private=private is not None)]
         if private is not None:
             content += self._private(private)
         head = element(
@@ -103,14 +105,12 @@ class Page:
         said = [texts("missing", parts=texts("and").join(away))] if away else []
         return [*said, texts("failed", checks=texts("and").join(failed))] if failed else said
 
-    def _parts(self, parts: Iterable[Part]) -> Markup:
+    def _parts(self, parts: Iterable[Part], *, is_private: bool) -> Markup:
         rows = [
             element(
                 "tr",
-                element("td", self._name(part), self._under(part)),
-                element(
-                    "td", self._state("database" if part.name == "database" else "state", part.state), class_="number"
-                ),
+                element("td", self._name(part), self._under(part, is_private=is_private)),
+                element("td", self._state(_OWN_STATES.get(part.name, "state"), part.state), class_="number"),
             )
             for part in parts
         ]
@@ -121,10 +121,14 @@ class Page:
             return self._texts("check", name=part.name)
         return self._texts.or_plain("part", part.name)
 
-    def _under(self, part: Part) -> Markup:
+    def _under(self, part: Part, *, is_private: bool) -> Markup:
         """What is worth knowing about a part beside its state."""
         texts = self._texts
         said = [texts.reason(part.reason)] if part.reason else []
+        if part.detail and is_private:
+            said.append(part.detail)
+        if part.last_ack:
+            said.append(texts("last_ack", when=self._local(part.last_ack)))
         if part.since and not part.is_well:
             said.append(texts("since", when=self._local(part.since)))
         if part.restarts:
@@ -142,6 +146,7 @@ class Page:
             findings,
             self._knowledge(figures.stored if figures else None),
             self._runs(private.runs),
+            self._report(figures.report if figures else None),
             self._safety(figures),
             self._machine(figures),
         ]
@@ -206,6 +211,16 @@ class Page:
             for run in runs
         ]
         return self._card("runs", element("table", element("thead", head), element("tbody", *rows)))
+
+    def _report(self, report: LatestReport | None) -> Markup:
+        texts = self._texts
+        if report is None:
+            return self._card("reports", element("p", texts("no_report"), class_="soft note"))
+        failed = self._chip("bad", texts("report.failed", count=len(report.failed))) if report.failed else Markup()
+        link = element("a", texts("report.open"), href=f"reports/{report.stamp}/index.html")
+        every = element("a", texts("report.all"), href="reports/")
+        facts = [(texts("report.latest"), joined(self._ago(report.at), " ", failed)), (link, every)]
+        return self._card("reports", _facts(facts))
 
     def _safety(self, figures: Figures | None) -> Markup:
         texts = self._texts

@@ -1,0 +1,197 @@
+"""Notes: `/note add`, `show`, `edit`, `delete`, `history` and `list`."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "cmd.note.name": ("note", "ノート"),
+    "cmd.note.description": ("Keep notes, look at them and change them", "ノートの保存・表示・編集をします"),
+    "cmd.note.add.name": ("add", "追加"),
+    "cmd.note.add.description": (
+        "Keep a note; without a text a form opens",
+        "ノートを保存します。本文を省くと入力欄が開きます",
+    ),
+    "cmd.note.add.text.name": ("text", "本文"),
+    "cmd.note.add.text.description": (
+        "What to keep; longer texts as a file",
+        "保存する内容（長い文章はファイルで送れます）",
+    ),
+    "cmd.note.add.title.name": ("title", "タイトル"),
+    "cmd.note.add.title.description": (
+        "Its title (the first line of the text)",
+        "タイトル（省くと本文の最初の行になります）",
+    ),
+    "cmd.note.add.tags.name": ("tags", "タグ"),
+    "cmd.note.add.tags.description": ("Tags with commas between them", "タグ（カンマ区切り）"),
+    "cmd.note.add.file.name": ("file", "ファイル"),
+    "cmd.note.add.file.description": (
+        "A text file (.md, .txt) to keep as a note",
+        "ノートにするテキストファイル（.md、.txt）",
+    ),
+    "cmd.note.add.where.name": ("where", "公開範囲"),
+    "cmd.note.add.where.description": ("Who can see it", "このノートを見られる人"),
+    "cmd.note.add.where.me": ("only me", "自分だけ"),
+    "cmd.note.add.where.server": ("this server", "このサーバー"),
+    "cmd.note.show.name": ("show", "表示"),
+    "cmd.note.show.description": ("Show a note", "ノートを表示します"),
+    "cmd.note.show.note.name": ("note", "ノート"),
+    "cmd.note.show.note.description": (
+        "The note: begin to type its title",
+        "ノート（タイトルを入力すると候補が出ます）",
+    ),
+    "cmd.note.edit.name": ("edit", "編集"),
+    "cmd.note.edit.description": ("Change a note", "ノートを編集します"),
+    "cmd.note.edit.note.name": ("note", "ノート"),
+    "cmd.note.edit.note.description": (
+        "The note: begin to type its title",
+        "ノート（タイトルを入力すると候補が出ます）",
+    ),
+    "cmd.note.edit.file.name": ("file", "ファイル"),
+    "cmd.note.edit.file.description": (
+        "A text file (.md, .txt) that replaces the text",
+        "本文を置き換えるテキストファイル（.md、.txt）",
+    ),
+    "cmd.note.delete.name": ("delete", "削除"),
+    "cmd.note.delete.description": (
+        "Delete a note; it can be undone for 10 minutes",
+        "ノートを削除します（10分以内なら元に戻せます）",
+    ),
+    "cmd.note.delete.note.name": ("note", "ノート"),
+    "cmd.note.delete.note.description": (
+        "The note: begin to type its title",
+        "ノート（タイトルを入力すると候補が出ます）",
+    ),
+    "cmd.note.history.name": ("history", "履歴"),
+    "cmd.note.history.description": ("What a note said before", "ノートの以前の内容を表示します"),
+    "cmd.note.history.note.name": ("note", "ノート"),
+    "cmd.note.history.note.description": (
+        "The note: begin to type its title",
+        "ノート（タイトルを入力すると候補が出ます）",
+    ),
+    "cmd.note.list.name": ("list", "一覧"),
+    "cmd.note.list.description": ("The notes that were changed last", "最近変更されたノートを一覧表示します"),
+    "cmd.note.list.mine.name": ("mine", "自分のみ"),
+    "cmd.note.list.mine.description": ("Only notes that you have kept", "自分が保存したノートだけを表示します"),
+    "cmd.note.list.tag.name": ("tag", "タグ"),
+    "cmd.note.list.tag.description": ("Only notes with this tag", "このタグが付いたノートだけを表示します"),
+    "note.adding": ("New note", "新しいノート"),
+    "note.input_title": ("Title", "タイトル"),
+    "note.input_title_hint": ("Empty: the first line of the text", "空欄なら本文の最初の行になります"),
+    "note.input_text": ("Text", "本文"),
+    "note.input_tags": ("Tags", "タグ"),
+    "note.input_tags_hint": ("with commas between them", "カンマ区切り"),
+    "note.kept": ("Kept: **{title}** · {where}", "保存しました：**{title}**（{where}）"),
+    "note.for_me": ("only you can see it", "自分だけに表示"),
+    "note.for_server": ("this server can see it", "このサーバーに公開"),
+    "note.for_owner": ("the owner's own notes", "所有者の個人ノート"),
+    "note.tagged": ("Tags: {tags}", "タグ：{tags}"),
+    "note.empty": (
+        "There is nothing to keep: please give a text or a file.",
+        "保存する内容がありません。本文かファイルを指定してください。",
+    ),
+    "note.file_kind": (
+        "Only text files (.md, .txt) can become a note: “{name}” is none.",
+        "ノートにできるのはテキストファイル（.md、.txt）だけです：「{name}」",
+    ),
+    "note.file_unreadable": (
+        "“{name}” is not text that I can read. Saved as UTF-8 it can be.",
+        "「{name}」をテキストとして読み取れませんでした。UTF-8 で保存し直してください。",
+    ),
+    "note.file_too_large": (
+        "“{name}” is too large for a note: at most {most} KB.",
+        "「{name}」は大きすぎてノートにできません（上限 {most} KB）。",
+    ),
+    "note.file_gone": (
+        "The file “{name}” could not be got from Discord, so nothing was kept. Please send it again.",
+        "ファイル「{name}」を Discord から取得できず、保存できませんでした。もう一度お送りください。",
+    ),
+    "note.file_with_text": (
+        "“{name}” is no text file: it was kept beside the note.",
+        "「{name}」はテキストファイルではないため、添付として保存しました。",
+    ),
+    "note.too_long": ("This text is too long for a note.", "この文章は長すぎてノートにできません。"),
+    "note.show": ("Show", "表示"),
+    "note.edit": ("Edit", "編集"),
+    "note.delete": ("Delete", "削除"),
+    "note.history": ("History", "履歴"),
+    "note.undo": ("Undo", "元に戻す"),
+    "note.cancel": ("Keep it", "やめる"),
+    "note.as_file": ("Whole as a file", "全文をファイルで"),
+    "note.message": ("To the message", "元のメッセージ"),
+    "note.previous": ("◀ Back", "◀ 前へ"),
+    "note.next": ("Next ▶", "次へ ▶"),
+    "note.page": ("Page {page} of {pages}", "{page} / {pages} ページ"),
+    "note.whole": ("The whole note is in the file.", "ノートの全文は添付ファイルにあります。"),
+    "note.no_text": ("This note has no text.", "このノートには本文がありません。"),
+    "note.none": (
+        "There is no such note here, or you may not see it.",
+        "該当するノートがないか、閲覧する権限がありません。",
+    ),
+    "note.several": (
+        "Several notes are called that: please choose one from the list while you type.",
+        "同じ名前のノートが複数あります。入力中に表示される候補から選んでください。",
+    ),
+    "note.trashed": ("This note is in the trash.", "このノートはゴミ箱にあります。"),
+    "note.not_yours": (
+        "Only who kept this note, or somebody with the permission Manage Server, can do that.",
+        "この操作ができるのは、ノートを保存した本人か「サーバー管理」の権限を持つ人だけです。",
+    ),
+    "note.of_source": (
+        "This note comes from a vault: please change its file there, **{path}**. The next ingest brings it here.",
+        "このノートは Vault から取り込まれたものです。Vault 内のファイル **{path}** を直接編集してください。"
+        "次回の取り込みで反映されます。",
+    ),
+    "note.too_long_to_edit": (
+        "This note is longer than the form allows (4,000 characters). Get it as a file, change it there, and send it"
+        " back with `/note edit` and its option `file`.",
+        "このノートは入力欄の上限（4,000文字）を超えています。ファイルで受け取って編集し、"
+        "`/ノート 編集` の「ファイル」オプションで送り直してください。",
+    ),
+    "note.editing": ("Edit note", "ノートを編集"),
+    "note.changed": ("Changed: **{title}**", "更新しました：**{title}**"),
+    "note.same": ("Nothing was changed: **{title}**", "変更はありませんでした：**{title}**"),
+    "note.conflict": (
+        "“{title}” was changed by somebody meanwhile, so yours was not written over it. Both texts are in the files:"
+        " please open the note again and put them together.",
+        "編集中に「{title}」が変更されたため、上書きしませんでした。両方の内容を添付しましたので、"
+        "もう一度開いて反映してください。",
+    ),
+    "note.conflict_yours": ("yours", "あなたの編集"),
+    "note.conflict_stored": ("stored", "現在の内容"),
+    "note.confirm": (
+        "Delete **{title}**? It can be undone for 10 minutes.",
+        "**{title}** を削除しますか？ 10分以内なら元に戻せます。",
+    ),
+    "note.deleted": (
+        "Deleted: **{title}**. It can be undone until {until}.",
+        "削除しました：**{title}**。{until} までは元に戻せます。",
+    ),
+    "note.not_deleted": ("Nothing was deleted.", "削除しませんでした。"),
+    "note.undone": ("Back again: **{title}**", "元に戻しました：**{title}**"),
+    "note.undo_late": (
+        "The 10 minutes are over. For some days, the owner of the knowledge base can still bring it back.",
+        "10分を過ぎたため元に戻せません。数日間は、ナレッジベースの所有者がゴミ箱から復元できます。",
+    ),
+    "note.place_taken": (
+        "Another note has taken its place: the owner of the knowledge base can bring it back elsewhere.",
+        "同じ場所に別のノートがあるため元に戻せません。ナレッジベースの所有者に復元を依頼してください。",
+    ),
+    "note.versions": ("Earlier versions of “{title}”", "「{title}」の以前の内容"),
+    "note.no_versions": ("“{title}” was never changed.", "「{title}」はまだ変更されていません。"),
+    "note.version_title": ("“{title}” until then", "「{title}」の以前の内容"),
+    "note.version_gone": ("This version is not kept any more.", "この版はもう保存されていません。"),
+    "note.until": ("until {when}", "{when} まで"),
+    "note.list": ("Notes", "ノート一覧"),
+    "note.list_tag": ("Notes with the tag “{tag}”", "タグ「{tag}」のノート一覧"),
+    "note.list_none": (
+        "There are no notes yet. `/note add` keeps one.",
+        "ノートはまだありません。`/ノート 追加` で保存できます。",
+    ),
+    "note.list_end": ("There are no further notes.", "これ以上ノートはありません。"),
+    "note.file_not_stored": ("“{name}” was not stored: {reason}", "「{name}」は保存されていません：{reason}"),
+    "note.file_not_shown": (
+        "“{name}” ({size} KB) is too large to be sent here.",
+        "「{name}」（{size} KB）は大きすぎるため、ここには送れません。",
+    ),
+    "note.too_large_to_send": (
+        "This note is too large to be sent as a file.",
+        "このノートは大きすぎるため、ファイルで送れません。",
+    ),
+}

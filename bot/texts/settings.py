@@ -1,0 +1,61 @@
+"""What a person or a server prefers: `/settings`."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "cmd.settings.name": ("settings", "個人設定"),
+    "cmd.settings.description": (
+        "Language, time zone, default tags and where your notes go",
+        "言語、タイムゾーン、標準のタグ、ノートの保存先を設定します",
+    ),
+    "cmd.settings.language.name": ("language", "言語"),
+    "cmd.settings.language.description": ("The language of my answers", "返信の言語"),
+    "cmd.settings.language.ja": ("Japanese", "日本語"),
+    "cmd.settings.language.en": ("English", "英語"),
+    "cmd.settings.language.none": ("that of Discord", "Discordの言語に合わせる"),
+    "cmd.settings.zone.name": ("zone", "タイムゾーン"),
+    "cmd.settings.zone.description": (
+        "Your time zone, such as Asia/Tokyo (- takes it back)",
+        "例：Asia/Tokyo（「-」で解除）",
+    ),
+    "cmd.settings.tags.name": ("tags", "タグ"),
+    "cmd.settings.tags.description": (
+        "Tags that every note gets, with commas between them (- takes them back)",
+        "すべてのノートに付けるタグ。カンマ区切り（「-」で解除）",
+    ),
+    "cmd.settings.visibility.name": ("visibility", "保存先"),
+    "cmd.settings.visibility.description": ("Who sees the notes you keep here", "保存したノートを見られる人"),
+    "cmd.settings.visibility.me": ("only me", "自分だけ"),
+    "cmd.settings.visibility.server": ("this server", "このサーバーの全員"),
+    "cmd.settings.visibility.none": ("no choice", "指定しない"),
+    "cmd.settings.whose.name": ("whose", "対象"),
+    "cmd.settings.whose.description": (
+        "Your own settings, or those of this server (needs Manage Server)",
+        "自分の設定、またはこのサーバーの設定（「サーバー管理」の権限が必要です）",
+    ),
+    "cmd.settings.whose.me": ("mine", "自分"),
+    "cmd.settings.whose.server": ("this server's", "このサーバー"),
+    "settings.of_you": ("Your settings", "あなたの設定"),
+    "settings.of_server": ("The settings of this server", "このサーバーの設定"),
+    "settings.changed": ("This is how it is set now.", "設定を変更しました。"),
+    "settings.as_is": (
+        "Name an option with this command to change it.",
+        "変更するには、このコマンドに項目を指定してください。",
+    ),
+    "settings.refused": (
+        "That cannot be set: a time zone looks like Asia/Tokyo (choose one from the list), and at most 20 tags are"
+        " possible. Nothing was changed.",
+        "設定できませんでした。タイムゾーンは一覧から選び（例：Asia/Tokyo）、タグは20個までにしてください。変更はしていません。",
+    ),
+    "settings.no_guild": ("There is no server here.", "ここはサーバーではありません。"),
+    "settings.language": ("Language", "言語"),
+    "settings.ja": ("Japanese", "日本語"),
+    "settings.en": ("English", "英語"),
+    "settings.by_discord": ("that of Discord", "Discordの言語に合わせる"),
+    "settings.zone": ("Time zone", "タイムゾーン"),
+    "settings.zone_default": ("{zone} (default)", "{zone}（標準）"),
+    "settings.visibility": ("New notes are seen by", "新しいノートを見られる人"),
+    "settings.me": ("only me", "自分だけ"),
+    "settings.server": ("this server", "このサーバーの全員"),
+    "settings.me_by_default": ("only me (default)", "自分だけ（標準）"),
+    "settings.tags": ("Tags of new notes", "新しいノートに付けるタグ"),
+    "settings.no_tags": ("none", "なし"),
+}
