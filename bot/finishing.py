@@ -55,9 +55,10 @@ class Finisher:
 
     async def finish(self, handler: Handler, request: Request, *, is_resumed: bool = False) -> None:
         """Do it, answer it, mark it done. What is resumed is not counted again."""
-        language = await self.language(request, self._threads)
-        visit = Visit(request, self._base, language, threads=self._threads, show=partial(self._progress, request))
+        show = partial(self._progress, request)
+        visit = Visit(request, self._base, request.language, threads=self._threads, show=show)
         try:
+            visit.language = await self.language(request, self._threads) or visit.language
             reply = await self._reply(handler, visit, is_counted=not is_resumed)
             if reply is None:
                 return

@@ -62,10 +62,13 @@ async def space_for(visit: Visit, where: str = "") -> str:
     return visit.guild_space if where == "server" else visit.who
 
 
-async def tags_for(visit: Visit, typed: str) -> list[str]:
-    """The tags that somebody typed, with commas or else blanks between them; none: those that they prefer."""
+async def tags_for(visit: Visit, typed: str, space: str) -> list[str]:
+    """The tags of a new note in that space: those that somebody typed, with commas or else blanks between them; else
+    those that they prefer; else, of a note for all of the guild, those of the guild."""
     parts = _BETWEEN.split(typed) if _BETWEEN.search(typed) else typed.split()
-    return given_tags(parts) or list((await visit.call(visit.base.preferences.get, visit.who)).tags)
+    if tags := given_tags(parts) or list((await visit.call(visit.base.preferences.get, visit.who)).tags):
+        return tags
+    return list((await visit.call(visit.base.preferences.get, space)).tags) if space == visit.guild_space else []
 
 
 async def text_of_file(visit: Visit, file: Sent) -> str:

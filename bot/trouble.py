@@ -52,7 +52,12 @@ def told(error: BaseException, text: Text, *, kind: str, interaction: str) -> Re
     if not isinstance(error, NescordError):
         _log.error("%s: %s (interaction %s) failed", reference, kind, interaction, exc_info=error)
         return Reply(body=text("errors.unexpected", reference=reference))
-    _log.error("%s: %s (interaction %s) failed: %s: %s", reference, kind, interaction, type(error).__name__, error)
+    # What was asked for wrongly, or is not there, is quoted in the error, and those are a person's words.
+    is_quoting = isinstance(error, errors.UsageError | errors.NotFoundError) and not isinstance(
+        error, errors.SettingsError
+    )
+    words = "their words are not kept" if is_quoting else error
+    _log.error("%s: %s (interaction %s) failed: %s: %s", reference, kind, interaction, type(error).__name__, words)
     key = next(key for known, key in _TEXTS if isinstance(error, known))
     return Reply(body=text(key, reference=reference))
 

@@ -73,18 +73,19 @@ def drill(snapshot: SnapshotId | None = None, data_dir: str | None = None) -> Su
 
 
 def _rows(done: Drilled) -> list[Row]:
-    """Each question by words and by vectors, those with another answer first."""
-    answers = sorted(done.answers, key=lambda answer: answer.agrees)
+    """Each question by words and by vectors, those with another answer first. Not what was asked, which are titles of
+    notes: the server keeps its records also of notes that are erased."""
+    answers = sorted(enumerate(done.answers, 1), key=lambda answer: answer[1].agrees)
     return [
         {
-            "query": as_markdown(answer.query),
+            "probe": str(number),
             "by": answer.by,
             "chunks before": _shown(answer.before),
             "chunks now": _shown(answer.after),
             "agree": "yes" if answer.agrees else "NO",
         }
-        for answer in answers
-    ] or [{"query": "nothing was asked", "by": "", "chunks before": "", "chunks now": "", "agree": ""}]
+        for number, answer in answers
+    ] or [{"probe": "nothing was asked", "by": "", "chunks before": "", "chunks now": "", "agree": ""}]
 
 
 def _shown(chunks: tuple[int, ...]) -> str:

@@ -20,7 +20,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "tasks": ("**Open tasks ({count})**", "**未完了のタスク ({count} 件)**"),
     "due": (
         "🔁 **Cards to review: {count}** (`/review`)",
-        "🔁 **復習するカードが {count} 枚あります** (`/review`)",
+        "🔁 **復習するカードが {count} 枚あります** (`/振り返り`)",
     ),
     "more": ("… and {count} more", "… ほか {count} 件"),
     "untitled": ("(untitled)", "(無題)"),

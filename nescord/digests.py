@@ -20,7 +20,7 @@ from nescord import durable
 from nescord.catalog import digests as sql
 from nescord.catalog.digests import Digest
 from nescord.digest_texts import DigestText, digest_text, last_line
-from nescord.errors import RateLimitedError, UsageError
+from nescord.errors import RateLimitedError, ServiceUnavailableError, UsageError
 from nescord.locks import held_at_once
 from nescord.notes import Scope
 from nescord.times import utc_text
@@ -42,6 +42,8 @@ _TASK_DAYS = 30
 _LONGEST_TOLD = timedelta(days=7)
 # Between composing a digest and its being posted: told twice is better than not at all.
 _POSTING = timedelta(minutes=1)
+# After so many without an answer Discord is taken to be away.
+_AWAY_IN_A_ROW = 3
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +101,11 @@ class Digests:
         now = now or datetime.now(UTC)
         here = now.astimezone(zone)
         today = here.strftime("%Y-%m-%d")
+        tomorrow = (here + timedelta(days=1)).strftime("%Y-%m-%d")
         with self._base.verb() as catalog, catalog.write() as connection:
             known = sql.find(connection, target)
+            if known is not None and known.day > tomorrow:
+                known = replace(known, day="", state="")  # of a clock that was wrong
             is_todays = known is not None and known.day >= today
             if known is None:
                 known = Digest(target, guild, who, language, hour, timezone, "", "", utc_text(now))
@@ -139,10 +144,13 @@ class Digests:
         return bool(self.due(datetime.now(UTC)))
 
     def next_at(self, digest: Digest, now: datetime) -> datetime:
-        """When it is sent next (at the first run of the flow from then on), in its own time zone."""
+        """When it is sent next (at the first run of the flow from then on), in its own time zone; never before now."""
         here = now.astimezone(self._zone_of(digest))
         moment = here.replace(hour=digest.hour, minute=0, second=0, microsecond=0)
-        return moment if digest.day < self.day(digest, now) else moment + timedelta(days=1)
+        # Where the zone was changed, the day that was dealt with may be one that is still to come here.
+        while moment.strftime("%Y-%m-%d") <= digest.day and not self._is_due(digest, now):
+            moment += timedelta(days=1)
+        return max(moment, here)
 
     def day(self, digest: Digest, now: datetime) -> str:
         """Which day it is where the digest goes: `2026-11-28`."""
@@ -231,12 +239,20 @@ def _sent(rest: DiscordRest, digests: Digests, due: Sequence[Digest], now: datet
     from nescord.discord_rest import DiscordRefusedError
 
     done = SentDigests()
+    away: ServiceUnavailableError | None = None
+    in_a_row = 0
     for digest in due:
         day = digests.day(digest, now)
         try:
             outcome = _deliver(rest, digests, digest, day, now)
         except RateLimitedError as error:
             return replace(done, remark=str(error))  # the next call goes on; asking at once would be held against us
+        except ServiceUnavailableError as error:
+            # It may be this one only, and the others must not wait for it; an outage is one for all.
+            away, in_a_row = error, in_a_row + 1
+            if in_a_row == _AWAY_IN_A_ROW:
+                break
+            continue
         except DiscordRefusedError as error:
             digests.mark(digest, day, "failed")
             # Not whom it was for: logs and records are kept elsewhere, and for other people's eyes.
@@ -245,6 +261,11 @@ def _sent(rest: DiscordRest, digests: Digests, due: Sequence[Digest], now: datet
             done = replace(done, failed=(*done.failed, f"{where}: {error}"))
         else:
             done = replace(done, **{outcome: getattr(done, outcome) + 1})
+        in_a_row = 0
+    if away is not None:
+        if done == SentDigests():
+            raise away
+        return replace(done, remark=str(away))
     return done
 
 

@@ -51,7 +51,7 @@ def test_no_path_of_the_machine_is_shown(world: BotWorld) -> None:
 def test_help_names_every_command(world: BotWorld) -> None:
     with world.bot():
         english, japanese = world.answer(world.ada, "help").text, world.answer(world.ben, "help").text
-        for kind, name in world.fake.commands.registered:
+        for (kind, name), command in world.fake.commands.registered.items():
             if kind == 1 and name != "help":
                 assert f"`/{name}" in english, name
-                assert f"`/{name}" in japanese, name
+                assert f"`/{command['name_localizations']['ja']}" in japanese, name

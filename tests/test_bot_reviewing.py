@@ -69,7 +69,7 @@ def test_nobody_grades_a_note_that_they_cannot_see(world: BotWorld) -> None:
         note = km.add_note("# Secret of Ben", space="user:43")
         reply = forged(world, world.ada, "button.grade", {"id": note.id, "more": "3-new"})
         assert "Ben" not in f"{reply.title}{reply.body}"
-        assert said(world.ada, "review.gone") in reply.notices
+        assert said(world.ada, "review.gone") in reply.body
 
 
 def test_cards_go_on_after_the_process_was_replaced(world: BotWorld) -> None:

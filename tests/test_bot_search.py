@@ -245,3 +245,12 @@ def test_nobody_sees_what_is_not_theirs_by_any_way(world: BotWorld) -> None:
             assert shown == {which: {which} & expected for which in notes}, where
             for command in ("related", "note history", "note delete"):
                 assert not answered(command, {"note": next(iter(notes.values()))}) - expected, where
+
+
+def test_what_somebody_typed_is_not_in_the_log(world: BotWorld, caplog: pytest.LogCaptureFixture) -> None:
+    with world.bot():
+        message = world.answer(world.ada, "search", query="after:zebraquux my secret")
+        reference = re.search(r"reference `(\w+)`", message.text)
+        assert reference is not None
+        assert reference[1] in caplog.text
+        assert "zebraquux" not in caplog.text

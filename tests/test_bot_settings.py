@@ -71,3 +71,15 @@ def test_a_manager_of_one_server_sets_nothing_in_another(world: BotWorld) -> Non
         forged(world, world.eve, "settings", {"whose": "server", "language": "ja"}, guild=world.other, is_manager=True)
         assert km.preferences.get("guild:8").language == "ja"
         assert km.preferences.get("guild:7").language == ""
+
+
+def test_what_a_server_has_chosen_holds_where_a_person_has_not(world: BotWorld) -> None:
+    with world.bot() as km:
+        world.answer(world.mia, "settings", world.home, whose="server", tags="team", zone="Europe/Berlin")
+        world.answer(world.ada, "note add", world.home, text="for all", where="server")
+        world.answer(world.ada, "note add", world.home, text="for me")
+        world.answer(world.ben, "settings", tags="mine")
+        world.answer(world.ben, "note add", world.home, text="of ben", where="server")
+        notes = {note.title: km.note(note.note_id).tags for note in km.recent_notes(limit=10)}
+        assert notes == {"for all": ("team",), "for me": (), "of ben": ("mine",)}
+        assert "(Europe/Berlin)" in world.answer(world.ada, "digest", world.home, switch="on").text

@@ -235,12 +235,63 @@ def test_discord_that_is_away_or_no_discord_is_left_for_the_next_time(
     for target in (ADA, BOB):
         km.scoped({target}).add_note("one", title="First", space=target)
         subscribed(km, target)
-    discord.fail(SEND, 1, status=502)
+    discord.fail(SEND, 2, status=502)
     with pytest.raises(ServiceUnavailableError, match="502"):
         sent(km)
-    assert len(discord.requests_of(SEND)) == 1  # the second would fare no better
+    assert len(discord.requests_of(SEND)) == 2
     assert sent(km).sent == 2
     assert len(messages(discord)) == len(messages(discord, 43)) == 1
+
+
+def test_one_that_discord_stumbles_over_keeps_nobody_else_from_theirs(
+    km: KnowledgeManager, discord: DiscordFake
+) -> None:
+    km.add_note("For Ada", space=ADA)
+    km.add_note("For Bob", space=BOB)
+    subscribed(km, ADA)
+    subscribed(km, BOB)
+    discord.fail("POST /users/@me/channels", 1, 500)
+    done = sent(km)
+    assert (done.sent, done.failed) == (1, ())
+    assert done.remark
+    assert len(messages(discord, 43)) == 1
+    assert sent(km).sent == 1
+    assert len(messages(discord, 42)) == 1
+
+
+@given(
+    moment=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),
+    zones=st.lists(st.sampled_from(["Asia/Tokyo", "America/Los_Angeles", "UTC", "Pacific/Kiritimati"]), min_size=1),
+    hour=st.integers(0, 23),
+    later=st.integers(0, 72),
+)
+def test_what_is_said_to_be_next_is_when_it_comes(
+    tmp_path_factory: pytest.TempPathFactory, moment: datetime, zones: list[str], hour: int, later: int
+) -> None:
+    """However often the zone was changed, and whatever was sent before."""
+    now = moment.replace(tzinfo=UTC)
+    with open_base(tmp_path_factory.mktemp("next")) as km:
+        for zone in zones:
+            found = km.digests.subscribe(ADA, who=ADA, language="en", hour=hour, timezone=zone, now=now)
+            now += timedelta(hours=later)
+            if km.digests.due(now):
+                km.digests.mark(found, km.digests.day(found, now), "sent", now)
+        found = km.digests.find(ADA)
+        assert found is not None
+        said = km.digests.next_at(found, now)
+        assert said >= now
+        assert [each.target for each in km.digests.due(said)] == [ADA]
+        just_before = said - timedelta(minutes=1)
+        assert said == now or not km.digests.due(max(just_before, now)) or just_before < now
+
+
+def test_a_clock_that_was_ahead_keeps_nobody_waiting_for_months(km: KnowledgeManager) -> None:
+    found, far = subscribed(km), datetime.now(UTC) + timedelta(days=90)
+    km.digests.mark(found, km.digests.day(found, far), "sent", far)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert not km.digests.due(tomorrow)
+    subscribed(km)
+    assert km.digests.due(tomorrow)
 
 
 def test_with_nobody_subscribed_or_no_token_nothing_is_asked_for(

@@ -86,8 +86,7 @@ async def _switched_on(visit: Visit, target: str, known: Digest | None) -> Diges
     """What is not named stays as it was; else it is what the person prefers."""
     zone = visit.request.string("zone").strip()
     if not zone:
-        preferred = await visit.call(visit.base.preferences.get, visit.who)
-        zone = known.timezone if known else preferred.timezone or visit.base.settings.timezone
+        zone = known.timezone if known else await _preferred_zone(visit)
     hour = visit.request.number("hour", known.hour if known else _HOUR)
     try:
         return await visit.call(
@@ -101,6 +100,14 @@ async def _switched_on(visit: Visit, target: str, known: Digest | None) -> Diges
         )
     except UsageError:
         raise Refused("digest.no_zone", zone=escape(zone, 60)) from None
+
+
+async def _preferred_zone(visit: Visit) -> str:
+    """That of the person, else of the server, else of the settings."""
+    for who in filter(None, (visit.who, visit.guild_space)):
+        if zone := (await visit.call(visit.base.preferences.get, who)).timezone:
+            return zone
+    return visit.base.settings.timezone
 
 
 def _shown(visit: Visit, found: Digest | None) -> Reply:

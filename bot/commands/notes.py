@@ -226,12 +226,13 @@ async def _kept(
     notices: list[str] | None = None,
 ) -> Reply:
     check_length(visit, body)
+    space = await space_for(visit, where)
     note = await visit.call(
         visit.view.add_note,
         body,
         title=title,
-        tags=await tags_for(visit, visit.request.string("tags")),
-        space=await space_for(visit, where),
+        tags=await tags_for(visit, visit.request.string("tags"), space),
+        space=space,
         author=visit.who,
         attachments=attachments or (),
         note_id=visit.request.note_id,

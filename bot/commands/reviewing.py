@@ -84,15 +84,15 @@ async def grade(visit: Visit) -> Reply:
 async def _next(visit: Visit, before: str = "") -> Reply:
     spaced = await visit.call(visit.view.spaced, visit.who)
     found = await visit.call(spaced.next, datetime.now(UTC))
-    notices = [before] if before else []
+    # No notice: those are of what is wrong.
+    above = f"-# {before}\n\n" if before else ""
     if found is None:
-        return Reply(title=visit.text("review.done_title"), body=visit.text("review.done"), notices=notices)
+        return Reply(title=visit.text("review.done_title"), body=above + visit.text("review.done"))
     return Reply(
         title=escape(found.note.title, _TITLE),
-        body=escape(found.note.body, _CARD),
+        body=above + escape(found.note.body, _CARD),
         footer=visit.text("review.new") if found.is_new else visit.text("review.left", left=found.due_left),
         buttons=_ratings(visit, found),
-        notices=notices,
     )
 
 
@@ -110,9 +110,12 @@ def _ratings(visit: Visit, found: ReviewCard) -> list[Button]:
 
 
 def _about(visit: Visit, title: str, found: Review) -> Reply:
+    # As many as there are buttons for.
+    written = found.written[: _MOST // 2 if found.changed else _MOST]
+    changed = found.changed[: _MOST - len(written)]
     fields = [
-        _notes(visit.text("review.written", count=len(found.written)), found.written),
-        _notes(visit.text("review.changed", count=len(found.changed)), found.changed),
+        _notes(visit.text("review.written", count=len(found.written)), written, 1),
+        _notes(visit.text("review.changed", count=len(found.changed)), changed, 1 + len(written)),
         _lines(
             visit.text("review.tags"), [" ".join(f"#{escape(tag, 40)} ({count})" for tag, count in found.tags[:12])]
         ),
@@ -127,14 +130,14 @@ def _about(visit: Visit, title: str, found: Review) -> Reply:
         title=title,
         body=passages,
         fields=[field for field in fields if field is not None],
-        buttons=note_buttons([note.note_id for note in (*found.written, *found.changed)][:_MOST]),
+        buttons=note_buttons([note.note_id for note in (*written, *changed)]),
         notices=[visit.text("review.degraded")] if found.degraded else [],
     )
 
 
-def _notes(name: str, notes: Sequence[NoteRef]) -> Field | None:
+def _notes(name: str, notes: Sequence[NoteRef], first: int) -> Field | None:
     """Numbered as the buttons are."""
-    return _lines(name, [f"- {escape(note.title, _TITLE)}" for note in notes])
+    return _lines(name, [f"**{number}.** {escape(note.title, _TITLE)}" for number, note in enumerate(notes, first)])
 
 
 def _lines(name: str, lines: Sequence[str]) -> Field | None:

@@ -78,7 +78,7 @@ async def _kept(visit: Visit, space: str, jump: str, attachments: list[Attachmen
         # What somebody else has said is no front matter, however it begins.
         f"\n{body}" if body.lstrip("\ufeff").startswith("---") else body,
         title="" if said else visit.text("save.title", name=name),
-        tags=await tags_for(visit, ""),
+        tags=await tags_for(visit, "", space),
         space=space,
         author=visit.who,
         source=jump,

@@ -13,8 +13,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "回答を全員に表示します（このサーバーのノートだけが対象になります）",
     ),
     "ask.generated": (
-        "Written by a model ({model}) from the notes named above. Please check what matters.",
-        "モデル（{model}）が上記のノートをもとに書いた回答です。重要な点は出典をご確認ください。",
+        "Written by a model ({model}) from your notes. Please check what matters.",
+        "モデル（{model}）がノートをもとに書いた回答です。重要な点は出典をご確認ください。",
     ),
     "ask.passages": (
         "Passages from the notes, word for word.",

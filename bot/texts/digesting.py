@@ -35,7 +35,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "digest.was_off": ("The digest was off already.", "ダイジェストはすでにオフです。"),
     "digest.is_off": (
         "The digest is off. `/digest` with `on` switches it on.",
-        "ダイジェストはオフです。`/digest` で「オン」を選ぶと有効になります。",
+        "ダイジェストはオフです。`/ダイジェスト` で「オン」を選ぶと有効になります。",
     ),
     "digest.no_guild": ("There is no channel of a server here.", "ここはサーバーのチャンネルではありません。"),
     "digest.no_zone": (

@@ -16,14 +16,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "privacy.statement": (
         "I keep the notes that you give me, what you search and ask here, your settings and your reviews: to find, to"
         " answer and to remind, and for nothing else. I read no messages but those that you hand me. Where the owner"
-        " has set up a model of Google's (Gemini), questions and the passages that answer them are sent there, without"
-        " passwords and keys. The owner of this bot can read what is stored; nobody else can but those that a note is"
-        " shared with. `/privacy export` gives you all of it, `/privacy delete` erases it.",
+        " has set up a model of Google's (Gemini), your notes, searches and questions are sent there; what looks like a"
+        " password or a key is masked first, unless the owner has switched that off. The owner of this bot can read"
+        " what is stored; nobody else can but those that a note is shared with. `/privacy export` gives you all of it,"
+        " `/privacy delete` erases it.",
         "お預かりするのは、保存を依頼されたノート、ここでの検索と質問、設定、復習の記録です。検索・回答・お知らせのためだけに"
-        "使います。渡されたメッセージ以外は読みません。所有者がGoogleのモデル（Gemini）を設定している場合、質問と、その答えに"
-        "なるノートの一部が送信されます（パスワードやキーは伏せます）。保存された内容は、このボットの所有者が読めます。それ以外の"
-        "人が読めるのは、共有されたノートだけです。`/privacy export` ですべてを受け取り、`/privacy delete` で"
-        "削除できます。",
+        "使います。渡されたメッセージ以外は読みません。所有者がGoogleのモデル（Gemini）を設定している場合、ノート・検索語・質問が"
+        "送信されます。パスワードやキーと思われる部分は、所有者が無効にしていない限り伏せられます。保存された内容は、このボットの"
+        "所有者が読めます。それ以外の人が読めるのは、共有されたノートだけです。`/プライバシー エクスポート` ですべてを"
+        "受け取り、`/プライバシー 削除` で削除できます。",
     ),
     "privacy.kept": ("Kept now", "現在の保存状況"),
     "privacy.nothing": ("nothing", "ありません"),
@@ -61,7 +62,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "一部をすぐに削除できませんでした。次回のメンテナンスで削除されます。",
     ),
     "privacy.notes": ("notes", "ノート"),
-    "privacy.trashed": ("notes in the trash", "ごみ箱のノート"),
+    "privacy.trashed": ("notes in the trash", "ゴミ箱のノート"),
     "privacy.revisions": ("earlier versions of notes", "ノートの過去の版"),
     "privacy.attachments": ("attachments", "添付ファイル"),
     "privacy.searches": ("searches", "検索の記録"),

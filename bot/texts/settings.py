@@ -4,7 +4,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "cmd.settings.name": ("settings", "個人設定"),
     "cmd.settings.description": (
         "Language, time zone, default tags and where your notes go",
-        "言語、タイムゾーン、標準のタグ、ノートの保存先を設定します",
+        "言語、タイムゾーン、標準のタグ、ノートの公開範囲を設定します",
     ),
     "cmd.settings.language.name": ("language", "言語"),
     "cmd.settings.language.description": ("The language of my answers", "返信の言語"),
@@ -21,7 +21,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Tags that every note gets, with commas between them (- takes them back)",
         "すべてのノートに付けるタグ。カンマ区切り（「-」で解除）",
     ),
-    "cmd.settings.visibility.name": ("visibility", "保存先"),
+    "cmd.settings.visibility.name": ("visibility", "公開範囲"),
     "cmd.settings.visibility.description": ("Who sees the notes you keep here", "保存したノートを見られる人"),
     "cmd.settings.visibility.me": ("only me", "自分だけ"),
     "cmd.settings.visibility.server": ("this server", "このサーバーの全員"),
