@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nescord.answering import Answer, Citation, Turn
+from nescord.backup.erasures import erased_people
 from nescord.catalog import conversations as sql
 from nescord.catalog.conversations import StoredConversation
 from nescord.errors import UsageError
@@ -48,15 +50,18 @@ class Conversation:
 
 
 class Conversations:
-    """The conversations of one knowledge base. `verb` lends the catalog for one transaction; `now` is the clock."""
+    """The conversations of one knowledge base. `verb` lends the catalog for one transaction, beside `backups` is
+    remembered who was erased; `now` is the clock."""
 
     def __init__(
         self,
         verb: Callable[[], AbstractContextManager[Catalog]],
+        backups: Path,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._verb = verb
+        self._backups = backups
         self._now = now
 
     def keep(
@@ -69,8 +74,10 @@ class Conversations:
         *,
         is_shared: bool,
         previous: str = "",
+        asked_at: datetime | None = None,
     ) -> None:
-        """Keep what `who` has asked and was shown, under the id `wanted`; kept again, the last answer counts.
+        """Keep what `who` has asked and was shown, under the id `wanted`; kept again, the last answer counts. Of who was
+        erased since `asked_at` nothing is kept: an answer takes a while.
 
         Raises:
             UsageError: somebody else has a conversation with that id.
@@ -88,6 +95,8 @@ class Conversations:
             is_useful=None,
         )
         with self._verb() as catalog, catalog.write() as connection:
+            if asked_at is not None and erased_people(self._backups).get(who, "") > utc_text(asked_at):
+                return
             if not sql.keep(connection, row):
                 raise UsageError(f'the conversation "{wanted}" is somebody else\'s: keep this one under another id')
 

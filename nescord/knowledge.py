@@ -284,7 +284,7 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
         """Questions that were asked through Discord, with their answers."""
         from nescord.conversations import Conversations
 
-        return Conversations(self._base.verb)
+        return Conversations(self._base.verb, self._base.folder.backups)
 
     def failures(self) -> list[Failure]:
         """The files that could not be stored or that something is wrong with."""

@@ -189,3 +189,14 @@ def test_a_restored_knowledge_base_has_its_files(km: KnowledgeManager) -> None:
     km.erase_note(km.add_note("later", attachments=[PICTURE]).id)
     assert asyncio.run(km.backups.restore_backup(snapshot))
     assert km.attachment(note.id, 0) == b"dear"
+
+
+def test_the_file_of_a_merged_note_that_was_erased_goes_when_the_merge_is_taken_back(
+    km: KnowledgeManager, tmp_path: Path
+) -> None:
+    first = km.add_note("first", attachments=[Attachment("mine.txt", "text/plain", b"mine", 4)])
+    second = km.add_note("second", attachments=[Attachment("theirs.txt", "text/plain", b"burnafterreading", 16)])
+    km.merge([first.id, second.id])
+    km.erase_note(second.id)
+    km.undo_merge(first.id)
+    assert [file.name for file in km.attachments(first.id)] == ["mine.txt"]

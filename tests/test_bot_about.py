@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hashing_embedder import HashingEmbedder
 
 from tests.command_world import BotWorld, bot_world, said
 
@@ -39,6 +40,16 @@ def test_what_is_degraded_is_said_and_the_budget_is_for_the_owner(world: BotWorl
             assert said(person, "search.off") in message.text
             assert said(person, "status.budget") not in message.text
         assert "1,000,000" in world.answer(world.owner, "status").text
+
+
+def test_what_waits_for_a_vector_is_counted_in_scope(world: BotWorld) -> None:
+    with world.bot(embedder=HashingEmbedder()) as km:
+        km.add_note("embedded", space="user:42")
+        km.catch_up()
+        for number in range(7):
+            km.add_note(f"Of the owner {number}", space="personal")
+        assert said(world.ada, "status.well") in world.answer(world.ada, "status").text
+        assert said(world.owner, "status.pending", count="7") in world.answer(world.owner, "status").text
 
 
 def test_no_path_of_the_machine_is_shown(world: BotWorld) -> None:

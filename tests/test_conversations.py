@@ -39,7 +39,7 @@ def clock() -> list[datetime]:
 @pytest.fixture
 def conversations(km: KnowledgeManager, clock: list[datetime]) -> Conversations:
     """As `km.conversations`, by another clock."""
-    return Conversations(km._base.verb, now=lambda: clock[0])
+    return Conversations(km._base.verb, km.folder.backups, now=lambda: clock[0])
 
 
 def test_a_conversation_is_found_as_it_was_shown(conversations: Conversations) -> None:
@@ -169,3 +169,16 @@ def test_whatever_follows_up_what_a_history_ends_and_tells_nothing_twice(previou
         assert bool(turns) is (begin < len(previous))
         for earlier, later in pairwise(turns):
             assert earlier.question == f"q{previous[int(later.question[1:])]}"
+
+
+def test_nothing_is_kept_of_who_was_erased_while_the_answer_was_made(km: KnowledgeManager) -> None:
+    asked_at = datetime.now(UTC)
+    km.privacy(ME).erase()
+    km.conversations.keep("1", ME, {ME}, "private", ANSWER, is_shared=False, asked_at=asked_at)
+    assert km.conversations.find("1", {ME}, ME) is None
+    km.conversations.keep("2", "user:43", {"user:43"}, "of another", ANSWER, is_shared=False, asked_at=asked_at)
+    assert km.conversations.find("2", {"user:43"}, "user:43") is not None
+    km.conversations.keep(
+        "3", ME, {ME}, "later", ANSWER, is_shared=False, asked_at=datetime.now(UTC) + timedelta(seconds=2)
+    )
+    assert km.conversations.find("3", {ME}, ME) is not None

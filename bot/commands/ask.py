@@ -120,6 +120,7 @@ async def _answered(visit: Visit, *, tag: str = "", previous: str = "") -> Reply
             answer,
             is_shared=visit.request.is_shared,
             previous=previous,
+            asked_at=visit.request.accepted_at,
         )
     except NescordError as error:
         # It was paid for, and is shown without the buttons that would need it.

@@ -21,6 +21,7 @@ from nescord.answering.pack import NOTES, Context, Passage, pack, stripped
 from nescord.answering.prompt import answer_prompt, rewrite_prompt
 from nescord.answering.support import Words, local_cosine
 from nescord.answering.writing import Writer
+from nescord.backup.erasures import erased_people
 from nescord.catalog import context as context_sql
 from nescord.catalog import queries as queries_sql
 from nescord.catalog.queries import Question
@@ -62,6 +63,7 @@ class Asking:
 
     def stream(self, question: str, history: Sequence[Turn]) -> Iterator[str | Answer]:
         """The answer's text in pieces, each checked, and then the answer; the pieces together are its text."""
+        begun = datetime.now(UTC)
         question = question.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is no text
         writer, missing = self._writer()
         found = self._found(question, history, writer, missing)
@@ -71,7 +73,7 @@ class Asking:
                 yield answer.text
         else:
             answer = yield from self._written(question, history, found, writer)
-        yield self._recorded(question, answer)
+        yield self._recorded(question, answer, begun)
 
     def context(self, question: str) -> Context:
         """What a model would be given."""
@@ -162,13 +164,15 @@ class Asking:
             writer.tokens, tuple(missing),
         )  # fmt: skip
 
-    def _recorded(self, question: str, answer: Answer) -> Answer:
-        """Remembered for the report; an answer is not lost because that fails."""
+    def _recorded(self, question: str, answer: Answer, begun: datetime) -> Answer:
+        """Remembered for the report, unless who asked was erased since; an answer is not lost because that fails."""
         is_answered = answer.mode != "not_found" and not answer.weak
         asked = Question(utc_text(datetime.now(UTC)), self.scope.spaces, question, answer.mode, is_answered)
         try:
             with self.base.verb() as catalog, catalog.write() as connection:
-                queries_sql.note_question(connection, asked)
+                gone = erased_people(self.base.folder.backups)
+                if not any(gone.get(space, "") > utc_text(begun) for space in self.scope.spaces or ()):
+                    queries_sql.note_question(connection, asked)
         except (CatalogError, LockTimeoutError) as error:
             return replace(answer, missing=(*answer.missing, f"question: not recorded: {error}"))
         return answer

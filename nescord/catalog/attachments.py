@@ -104,9 +104,24 @@ def give_back(connection: apsw.Connection, target: int, note_id: str) -> None:
     came = (target, note_id)
     connection.execute(
         "INSERT INTO attachment SELECT note.key, row_number() OVER (ORDER BY ordinal) - 1, name, media_type, "
-        "attachment.size, sha256, reason, ltrim(substr(came_with, length(?2) + 1)) FROM attachment JOIN note ON note.id = ?2 "
+        "attachment.size, sha256, reason, ltrim(substr(came_with, length(?2) + 1)) "
+        "FROM attachment JOIN note ON note.id = ?2 "
         "WHERE attachment.note = ?1 AND (came_with = ?2 OR came_with LIKE ?2 || ' %') "
         "AND NOT EXISTS (SELECT 1 FROM attachment AS own WHERE own.note = note.key)",
         came,
     )
     connection.execute("DELETE FROM attachment WHERE note = ?1 AND (came_with = ?2 OR came_with LIKE ?2 || ' %')", came)
+
+
+def drop_of_erased(connection: apsw.Connection, target: int) -> None:
+    """Delete the files that a note has of ones merged into it which were erased since: there is nobody to give them
+    back to, and nothing else is left of those notes."""
+    of_nobody = (
+        "note = ? AND came_with <> '' AND NOT EXISTS (SELECT 1 FROM note WHERE note.id = substr(came_with, 1, 36)) "
+        "AND NOT EXISTS (SELECT 1 FROM note_revision WHERE note_id = substr(came_with, 1, 36))"
+    )
+    blobs = [
+        blob for (blob,) in connection.execute(f"SELECT sha256 FROM attachment WHERE {of_nobody}", (target,)) if blob
+    ]
+    connection.execute(f"DELETE FROM attachment WHERE {of_nobody}", (target,))
+    drop_unused(connection, blobs)

@@ -38,7 +38,7 @@ _IS_SEEN = "{0}.trashed_at IS NULL AND (:spaces IS NULL OR {0}.space IN (SELECT 
 _COLUMNS = "note.key, note.id, note.path, note.title, source.name, note.created_at, note.updated_at"
 _NOTES = f"note JOIN source ON source.id = note.source WHERE {_IS_SEEN('note')}"
 # As in `catalog/notes.py`: a name may fit several notes, and one of the same source wins.
-_TARGET = f"""
+LINKED_NOTE = f"""
 SELECT other.key FROM note_name JOIN note AS other ON other.key = note_name.note
 WHERE note_name.name = link.name AND {_IS_SEEN("other")}
 ORDER BY other.source <> note.source, length(other.path), other.path LIMIT 1
@@ -54,6 +54,18 @@ def notes(connection: apsw.Connection, scope: Scope) -> list[SeenNote]:
 def count(connection: apsw.Connection, scope: Scope) -> int:
     """How many there are."""
     number: int = connection.execute(f"SELECT count(*) FROM {_NOTES}", _bound(scope)).get
+    return number
+
+
+def count_pending(connection: apsw.Connection, scope: Scope, model: int) -> int:
+    """How many of their chunks have no vector of that model, and were not refused one."""
+    number: int = connection.execute(
+        f"SELECT count(*) FROM chunk JOIN note ON note.key = chunk.note WHERE {_IS_SEEN('note')} "
+        "AND NOT EXISTS (SELECT 1 FROM embedding WHERE model = :model AND embedding.text_hash = chunk.text_hash) "
+        "AND NOT EXISTS (SELECT 1 FROM embed_failure AS refused "
+        "WHERE refused.model = :model AND refused.text_hash = chunk.text_hash)",
+        {**_bound(scope), "model": model},
+    ).get
     return number
 
 
@@ -110,7 +122,7 @@ def sharing(connection: apsw.Connection, scope: Scope) -> Iterator[list[int]]:
 def links(connection: apsw.Connection, scope: Scope) -> Iterator[tuple[int, int | None, str, str]]:
     """(note, the note it leads to or None, target as written, kind) of every link to another place."""
     rows: Iterator[tuple[int, int | None, str, str]] = connection.execute(
-        f"SELECT link.note, ({_TARGET}), link.target, link.kind FROM link JOIN note ON note.key = link.note "
+        f"SELECT link.note, ({LINKED_NOTE}), link.target, link.kind FROM link JOIN note ON note.key = link.note "
         f"WHERE link.name <> '' AND {_IS_SEEN('note')} ORDER BY link.note, link.ordinal",
         _bound(scope),
     )

@@ -122,6 +122,7 @@ def undo(connection: apsw.Connection, drafting: Drafting, scope: Scope, note_id:
         if revision.note_id != note.id:
             attachments_sql.give_back(connection, merged.key, revision.note_id)
     sql.drop_merge(connection, revisions[0].merge)
+    attachments_sql.drop_of_erased(connection, merged.key)
     return UnmergeReport(note.id, tuple(restored))
 
 

@@ -192,6 +192,17 @@ class KnowingVerbs(ABC):
         with self._base.verb() as catalog, catalog.read() as connection:
             return knowing_sql.count(connection, self._scope)
 
+    def count_pending(self) -> int:
+        """How many passages wait for a vector of the live model; 0 where there is none."""
+        from nescord.catalog import knowing as knowing_sql
+
+        with self._base.verb() as catalog, catalog.read() as connection:
+            try:
+                model = self._base.meaning.model(connection)
+            except ServiceUnavailableError:
+                return 0
+            return 0 if model is None else knowing_sql.count_pending(connection, self._scope, model)
+
     def secrets(self) -> list[NoteWithSecrets]:
         """The notes that hold keys, tokens or passwords, with the kind and line of each, never the secret itself."""
         from nescord.knowing import secrets
