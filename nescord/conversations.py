@@ -76,8 +76,9 @@ class Conversations:
         previous: str = "",
         asked_at: datetime | None = None,
     ) -> None:
-        """Keep what `who` has asked and was shown, under the id `wanted`; kept again, the last answer counts. Of who was
-        erased since `asked_at` nothing is kept: an answer takes a while.
+        """Keep what `who` has asked and was shown, under the id `wanted`; kept again, the last answer counts.
+
+        Nothing is kept of who was erased since `asked_at`: an answer takes a while.
 
         Raises:
             UsageError: somebody else has a conversation with that id.

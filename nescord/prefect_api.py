@@ -94,6 +94,22 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class PastRun:
+    """What became of a run, for a history: times as ISO text, "" where there is none. `trigger` is `schedule`, `flow`
+    (another flow began it), `event` (an automation did) or `person`."""
+
+    run_id: str
+    flow: str
+    name: str
+    state: str
+    started: str
+    ended: str
+    seconds: float
+    retries: int
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """What a run said."""
 
@@ -215,6 +231,20 @@ class PrefectApi:
         body = {"flow_runs": where, "sort": sort, "limit": limit}
         return [_run(each) for each in self._ask("POST", "/flow_runs/filter", body).json()]
 
+    def history(self, since: str, *, deadline: float, most: int) -> list[PastRun]:
+        """The runs that began at `since` (ISO text; "": ever) or later, the newest `most` of them, newest first; fewer
+        where the monotonic clock passes `deadline` before all are told."""
+        flows = {flow["id"]: flow["name"] for flow in self._all("/flows/filter", {})}
+        where: Document = {"start_time": {"after_": since} if since else {"is_null_": False}}
+        body = {"flow_runs": where, "sort": "START_TIME_DESC", "limit": _PAGE}
+        found: list[PastRun] = []
+        while len(found) < most and time.monotonic() < deadline:
+            page = self._ask("POST", "/flow_runs/filter", {**body, "offset": len(found)}).json()
+            found += [_past_run(each, flows) for each in page]
+            if len(page) < _PAGE:
+                break
+        return found[:most]
+
     def logs(self, runs: Sequence[str], after: str = "") -> list[LogLine]:
         """What these runs have said from then on, oldest first."""
         where: Document = {"flow_run_id": {"any_": list(runs)}}
@@ -318,6 +348,22 @@ def _run(found: Document) -> Run:
         started=found.get("start_time") or "",
         ended=found.get("end_time") or "",
         seconds=found.get("estimated_run_time") or 0.0,  # also while it runs
+    )
+
+
+def _past_run(found: Document, flows: Mapping[str, str]) -> PastRun:
+    by = str((found.get("created_by") or {}).get("type") or "")
+    trigger = "schedule" if found.get("auto_scheduled") else "event" if by == "AUTOMATION" else "person"
+    return PastRun(
+        run_id=found["id"],
+        flow=flows.get(found["flow_id"], found["flow_id"]),
+        name=found["name"],
+        state=found.get("state_type") or "",
+        started=found.get("start_time") or "",
+        ended=found.get("end_time") or "",
+        seconds=float(found.get("total_run_time") or 0.0),
+        retries=max(int(found.get("run_count") or 0) - 1, 0),
+        trigger="flow" if found.get("parent_task_run_id") else trigger,
     )
 
 

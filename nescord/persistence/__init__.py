@@ -7,6 +7,7 @@ any other.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -48,6 +49,7 @@ def verify(
     from nescord.persistence.backups import look_at_backups
     from nescord.persistence.volume import look_at_volume
 
+    begun = time.perf_counter()
     checklist = Checklist()
     look_at_volume(checklist, settings, folder, locks)
     identity = continuity.identity_of(checklist, folder)
@@ -67,7 +69,7 @@ def verify(
     snapshots = look_at_backups(checklist, store, locks, summary, notes=notes)
     continuity.look_at_owner_of_backups(checklist, identity, store, snapshots)
     report = checklist.report()
-    remember(folder, report, deep=deep)
+    remember(folder, report, deep=deep, seconds=round(time.perf_counter() - begun, 3))
     return report
 
 

@@ -1,0 +1,201 @@
+"""Rows of the database, or of anywhere, to Parquet: in batches, so that memory holds one batch and not a table.
+
+pyarrow is imported here and in whatever imports this: only in the child process that builds marts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import apsw
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nescord.catalog import marts as sql
+from nescord.marts.counting import count_words
+from nescord.marts.schema import Column, Table, Type
+
+Value = sql.Value
+
+_BATCH = 4096
+# A note may have 64 MB.
+_BATCH_OF = {"notes": 256}
+_LEVEL = 1
+_UNLIKE = frozenset({"text", "title", "path", "query", "question", "note_id", "id", "run_id"})
+_TYPES: Mapping[Type, pa.DataType] = {
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.string()),
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMPTZ": pa.timestamp("us", "UTC"),
+    "DATE": pa.date32(),
+    "BLOB": pa.binary(),
+}
+# Reasons and names may hold control characters.
+_JSON = json.JSONDecoder(strict=False)
+_TEXTS = ("VARCHAR", "VARCHAR[]")
+
+
+def export_catalog(connection: apsw.Connection, table: Table, target: Path, *, texts: bool, spaces: str | None) -> int:
+    """Write a table of the database; how many rows it has."""
+    names = tuple(sql.EXPORTS[table.name].columns)
+    as_bytes = {column.name for column in table.columns if column.type in _TEXTS}
+    cursor = sql.rows(connection, table.name, as_bytes, spaces)
+    batches = (dict(zip(names, zip(*rows, strict=True), strict=True)) for rows in _batches(cursor, table.name))
+    return _write(table, target, batches, texts=texts)
+
+
+def export_rows(table: Table, rows: Iterable[Mapping[str, object]], target: Path) -> int:
+    """Write rows that come from elsewhere; how many they are."""
+    batches = (
+        {name: [row.get(name) for row in some] for name in table.names} for some in _batches(iter(rows), table.name)
+    )
+    return _write(table, target, batches, texts=True)
+
+
+def export_vectors(connection: apsw.Connection, model: sql.Model, target: Path, spaces: str | None) -> int:
+    """Write the vectors of a model: `model, text_hash, vector`, the last one a list of fixed length. How many."""
+    # Nothing is nullable: the levels that Parquet keeps for that would be most of the work.
+    number = pa.field("element", pa.float32(), nullable=False)
+    schema = pa.schema(
+        [
+            pa.field("model", pa.string(), nullable=False),
+            pa.field("text_hash", pa.binary(), nullable=False),
+            pa.field("vector", pa.list_(number, model.dims), nullable=False),
+        ]
+    )
+    vector = schema.field("vector").type
+    # Vectors hardly compress: zstd takes three times as long for a twelfth less.
+    options = {"compression": "none", "use_dictionary": ["model"], "write_statistics": False}
+    count = 0
+    with pq.ParquetWriter(target, schema, **options) as writer:
+        for rows in _batches(sql.vectors(connection, model, spaces), "vectors"):
+            hashes, blobs = zip(*rows, strict=True)
+            # From the bytes as they are. (pa.array of numpy's would import pandas, which takes a second.)
+            bits = pa.py_buffer(b"".join(blobs))
+            numbers = pa.Array.from_buffers(pa.float32(), len(rows) * model.dims, [None, bits])
+            columns = [
+                pa.array([model.key] * len(rows), pa.string()),
+                pa.array(hashes, pa.binary()),
+                pa.FixedSizeListArray.from_arrays(numbers, type=vector),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            count += len(rows)
+    return count
+
+
+def fingerprint(keys: Iterable[tuple[int, bytes]]) -> tuple[str, int]:
+    """What tells whether any vector was added, replaced or deleted; and how many there are."""
+    digest, count = hashlib.blake2b(digest_size=16), 0
+    for number, text_hash in keys:
+        digest.update(b"%d %b " % (number, text_hash))
+        count += 1
+    return digest.hexdigest(), count
+
+
+def _batches(rows: Iterator[object], table: str) -> Iterator[list]:  # type: ignore[type-arg]  # rows of any shape
+    while some := list(islice(rows, _BATCH_OF.get(table, _BATCH))):
+        yield some
+
+
+def _write(table: Table, target: Path, batches: Iterable[Mapping[str, Sequence[object]]], *, texts: bool) -> int:
+    schema = pa.schema([(column.name, _TYPES[column.type]) for column in table.columns])
+    count = 0
+    # Texts and ids are hardly ever the same: looking for equal ones is work for nothing.
+    alike = [column.name for column in table.columns if column.type == "VARCHAR" and column.name not in _UNLIKE]
+    options = {"compression": "zstd", "compression_level": _LEVEL, "use_dictionary": alike}
+    with pq.ParquetWriter(target, schema, **options) as writer:
+        for batch in batches:
+            columns = _arrays(table, batch, texts=texts)
+            count += len(columns[0])
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+    return count
+
+
+def _arrays(table: Table, batch: Mapping[str, Sequence[object]], *, texts: bool) -> list[pa.Array]:
+    size = len(next(iter(batch.values())))
+    made: dict[str, pa.Array] = dict.fromkeys(table.names)
+    for column in table.columns:
+        if column.name in batch:
+            made[column.name] = _array(column, batch[column.name])
+    if "chars" in made:
+        made["chars"] = pc.utf8_length(made["text"])
+    if "words" in made:
+        made["words"] = count_words(made["text"])
+    for column in table.columns:
+        if column.is_written and not texts:
+            made[column.name] = pa.nulls(size, _TYPES[column.type])
+    return [made[column.name].cast(_TYPES[column.type]) for column in table.columns]
+
+
+def _array(column: Column, values: Sequence[object]) -> pa.Array:
+    convert: Callable[[Sequence[object]], pa.Array] = _CONVERSIONS.get(column.type, _plain(column.type))
+    return convert(values)
+
+
+def _plain(kind: Type) -> Callable[[Sequence[object]], pa.Array]:
+    return lambda values: pa.array(values, _TYPES[kind])
+
+
+def _texts(values: Sequence[object]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, UnicodeEncodeError):  # not UTF-8; or, from elsewhere, half a character
+        return pa.array([None if value is None else _decoded(value) for value in values], pa.string())
+
+
+def _lists(values: Sequence[object]) -> pa.Array:
+    lists: list[list[object] | None] = [None if value is None else _JSON.decode(_decoded(value)) for value in values]
+    return pa.array(
+        [None if each is None else [_decoded(str(one)) for one in each] for each in lists], _TYPES["VARCHAR[]"]
+    )
+
+
+def _decoded(value: object) -> str:
+    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return raw.decode("utf-8", "replace")
+
+
+def _moments(values: Sequence[object]) -> pa.Array:
+    return _cast(values, "TIMESTAMPTZ")
+
+
+def _days(values: Sequence[object]) -> pa.Array:
+    return _cast(values, "DATE")
+
+
+def _cast(values: Sequence[object], kind: Type) -> pa.Array:
+    """ISO texts as moments or days; blank, or what is none, as NULL."""
+    wanted = _TYPES[kind]
+    texts = [value or None for value in values]
+    try:
+        return pa.array(texts, pa.string()).cast(wanted)
+    except pa.ArrowInvalid:
+        return pa.chunked_array([_cast_one(text, wanted) for text in texts], wanted).combine_chunks()
+
+
+def _cast_one(text: object, wanted: pa.DataType) -> pa.Array:
+    try:
+        return pa.array([text], pa.string()).cast(wanted)
+    except pa.ArrowInvalid:
+        return pa.nulls(1, wanted)
+
+
+def _booleans(values: Sequence[object]) -> pa.Array:
+    return pa.array([None if value is None else bool(value) for value in values], pa.bool_())
+
+
+_CONVERSIONS: Mapping[Type, Callable[[Sequence[object]], pa.Array]] = {
+    "VARCHAR": _texts,
+    "VARCHAR[]": _lists,
+    "TIMESTAMPTZ": _moments,
+    "DATE": _days,
+    "BOOLEAN": _booleans,
+}
