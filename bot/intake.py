@@ -72,12 +72,18 @@ class Intake:
                 while not (self._waiting or self._done or self._is_closing):
                     self._change.wait()
                 rows, self._waiting = self._waiting, []
-                done = self._done.popleft() if self._done and not rows else None
-                if not rows and done is None:
+                done = list(self._done)
+                self._done.clear()
+                if not rows and not done:
                     return
             # The outermost loop of a thread that everything depends on.
             try:
-                is_held = not (self._commit(rows) if rows else self._finish(done or ""))
+                # First what somebody waits for. What is done comes between, or with many people it would never.
+                is_held = not self._commit(rows)
+                if is_held:
+                    self._done.extendleft(reversed(done))
+                elif done:
+                    is_held = not self._finish(done)
             except Exception as error:
                 is_held = False
                 _log.exception("the inbox cannot be written to")
@@ -116,15 +122,16 @@ class Intake:
                 self.done(row.id)
         return True
 
-    def _finish(self, request_id: str) -> bool:
+    def _finish(self, request_ids: Sequence[str]) -> bool:
+        """Mark them done in one transaction. False if the store is held: they wait on."""
         try:
-            self._inbox().done(request_id)
+            self._inbox().done(*request_ids)
         except NescordError as error:
             if is_transient(error):
-                with self._change:
-                    self._done.append(request_id)
+                self._done.extendleft(reversed(request_ids))
                 return False
-            _log.error("inbox: %s cannot be marked done (%s): the next start does it again", request_id, error)
+            ids = ", ".join(request_ids)
+            _log.error("inbox: %s cannot be marked done (%s): the next start does it again", ids, error)
         return True
 
 

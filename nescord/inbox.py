@@ -52,10 +52,12 @@ class Inbox:
         with self._verb() as catalog, catalog.write() as connection:
             return [sql.add(connection, row) for row in prepared]
 
-    def done(self, accepted_id: str) -> None:
-        """It need not be done again: what it said is deleted, its id stays. One that is not there changes nothing."""
+    def done(self, *accepted_ids: str) -> None:
+        """They need not be done again: what they said is deleted, their ids stay. One that is not there changes
+        nothing. All in one transaction."""
         with self._verb() as catalog, catalog.write() as connection:
-            sql.finish(connection, accepted_id, utc_text(datetime.now(UTC)))
+            for accepted_id in accepted_ids:
+                sql.finish(connection, accepted_id, utc_text(datetime.now(UTC)))
 
     def pending(self) -> list[Accepted]:
         """All that are not done, the oldest first. One that cannot be read stays where it is, and the log names it."""

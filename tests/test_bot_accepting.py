@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,18 +112,21 @@ class Recorded:
 
     def __init__(self, inbox: Inbox) -> None:
         self.inbox, self.sizes, self.errors = inbox, list[int](), list[Exception]()
+        # What happens while they are committed.
+        self.meanwhile: Callable[[], object] = lambda: None
         self.may_go = threading.Event()
         self.may_go.set()
 
     def accept(self, rows: Sequence[Accepted]) -> list[bool]:
         self.sizes.append(len(rows))
+        self.meanwhile()
         assert self.may_go.wait(10)
         if self.errors:
             raise self.errors.pop(0)
         return self.inbox.accept(rows)
 
-    def done(self, request_id: str) -> None:
-        self.inbox.done(request_id)
+    def done(self, *request_ids: str) -> None:
+        self.inbox.done(*request_ids)
 
 
 @pytest.fixture
@@ -157,6 +160,23 @@ def test_all_who_wait_are_committed_together(inbox: Recorded, intake: Intake) ->
         intake.done(str(number))
     intake.close()
     assert inbox.inbox.pending() == []
+
+
+def test_what_is_done_is_marked_though_somebody_new_always_waits(inbox: Recorded, intake: Intake) -> None:
+    for number in range(3):
+        assert intake.accept(row(number)).result(5)
+
+    def one_more() -> None:
+        if len(inbox.sizes) < 200:
+            intake.accept(row(len(inbox.sizes)))
+
+    inbox.meanwhile = one_more
+    intake.accept(row(3))
+    for number in range(3):
+        intake.done(str(number))
+    while {"0", "1", "2"} & {each.id for each in inbox.inbox.pending()}:
+        assert len(inbox.sizes) < 200, "marked only once nobody waited any more"
+        time.sleep(0.01)
 
 
 def test_a_store_that_is_held_is_asked_again(inbox: Recorded, intake: Intake) -> None:

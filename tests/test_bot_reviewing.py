@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from nescord.times import utc_text
 from tests.command_world import BotWorld, bot_world, forged, said
 
 
@@ -28,6 +30,26 @@ def test_a_period_shows_what_is_new_and_what_is_to_do_in_ones_own_scope(world: B
         assert "☐ prune the plum" in message.text
         assert "Ben" not in message.text
         assert "Garden" in world.click(world.ada, message, "[1]").text
+
+
+def test_a_day_is_that_of_the_person_and_not_of_the_machine(world: BotWorld) -> None:
+    now = datetime.now(UTC)
+    begins = {
+        zone: now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+        for zone in ("Asia/Tokyo", "Pacific/Kiritimati")
+    }
+    # Written today where the day began first, and yesterday in the other one.
+    written = max(begins.values()) - timedelta(minutes=1)
+    with world.bot() as km:
+        note = km.add_note("# Late", space="user:42")
+        with km._base.verb() as catalog, catalog.write() as connection:
+            moments = (utc_text(written), utc_text(written), note.id)
+            connection.execute("UPDATE note SET created_at = ?, updated_at = ? WHERE id = ?", moments)
+        for zone, begin in begins.items():
+            world.answer(world.ada, "settings", zone=zone)
+            told = world.answer(world.ada, "review", period="daily").text
+            assert ("Late" in told) == (begin <= written), zone
+            assert (said(world.ada, "review.nothing") in told) == (begin > written), zone
 
 
 def test_where_nothing_was_written_it_says_so_in_both_languages(world: BotWorld) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import discord
 from discord import app_commands
@@ -51,9 +50,9 @@ def add_to(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
 async def period(visit: Visit) -> Reply:
     """What was written and changed, and what is still to do."""
     wanted = visit.request.string("period")
-    zone = ZoneInfo(visit.base.settings.timezone)
+    zone = await visit.call(visit.base.preferences.zone, visit.who)
     name = {"weekly": "week", "monthly": "month"}.get(wanted) or datetime.now(zone).date().isoformat()
-    found = await visit.call(visit.view.review, name)
+    found = await visit.call(visit.view.review, name, timezone=zone)
     titles = {"weekly": "review.week", "monthly": "review.month"}
     if not (found.written or found.changed or found.tasks or found.questions):
         raise Refused("review.nothing")

@@ -147,8 +147,9 @@ class KnowingVerbs(ABC):
         found = parse_period(period, ZoneInfo(self._base.settings.timezone))
         return summaries.of_period(self._base, self._scope, found, by)
 
-    def review(self, period: str = "week") -> Review:
-        """What was written in a period (today, week, 2026-11, 2026-11-01..2026-11-07), and what is still to do.
+    def review(self, period: str = "week", *, timezone: ZoneInfo | None = None) -> Review:
+        """What was written in a period (today, week, 2026-11, 2026-11-01..2026-11-07), and what is still to do. Days
+        are those of `timezone`, or else of the settings.
 
         Raises:
             QueryError: it is no period.
@@ -156,7 +157,7 @@ class KnowingVerbs(ABC):
         from nescord.knowing.period import parse_period
         from nescord.knowing.review import review
 
-        timezone = ZoneInfo(self._base.settings.timezone)
+        timezone = timezone or ZoneInfo(self._base.settings.timezone)
         found = parse_period(period, timezone)
         with self._base.verb() as catalog, catalog.read() as connection:
             return review(connection, self._scope, found, timezone)
