@@ -22,6 +22,7 @@ COPY pyproject.toml README.md LICENSE prefect.yaml ./
 COPY nescord nescord
 COPY flows flows
 COPY bot bot
+COPY notebooks notebooks
 # Editable: flows/ is served from beside prefect.yaml, and so there is one copy of everything. --no-index: whatever was
 # not in the lock is an error.
 RUN VIRTUAL_ENV=/opt/nescord /opt/uv/bin/uv pip install --no-cache --no-index --no-deps --editable . \

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo flows test soak lint types bench lock image-test clean
+.PHONY: help setup demo flows notebooks test soak lint types bench lock image-test clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -23,6 +23,9 @@ demo: $(STAMP)  ## ingest the sample vault through a real Prefect flow and searc
 
 flows: $(STAMP)  ## start the services, run every flow on the sample vault, show the runs, stop
 	@$(BIN)/python -m flows.tour
+
+notebooks: $(STAMP)  ## run every notebook on the sample vault: CPU seconds, memory and the page of each
+	@$(BIN)/python -m benchmarks.notebooks
 
 # Files side by side on two cores; each file alone and in order, since tests of a file may share a server.
 test: $(STAMP)  ## every promise once, with a small N
@@ -47,6 +50,6 @@ lock: $(STAMP)  ## resolve the dependencies anew into the lock files
 image-test: $(STAMP)  ## build the container image, run it twice on one volume, measure (Docker, or root and podman)
 	@$(BIN)/python scripts/image_test.py
 
-clean:  ## remove the environment, caches and the data of demo and flows (never data/state)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo data/tour
+clean:  ## remove the environment, caches and the data of demo, flows and notebooks (never data/state)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo data/tour data/notebooks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -123,7 +123,7 @@ class Site:
             if named is None or (named["stamp"] and retention.read(room, named["stamp"]) is None):
                 raise FileNotFoundError
             file = room.joinpath(named["stamp"] or "", named["page"] or retention.INDEX)
-            with open(file, "rb", opener=_no_link) as stream:  # noqa: PTH123 - Path.open takes no opener
+            with open(file, "rb", opener=_no_link) as stream:
                 body = stream.read().decode("utf-8")
         except (OSError, UnicodeDecodeError):
             return Answer(404, "there is no such report (any more): / leads to the latest one\n")
