@@ -44,6 +44,11 @@ _PERSON = re.compile(r"user:[0-9]{1,20}")
 _BATCH = 100
 # Readers are done within moments; each attempt waits for a second.
 _CHECKPOINTS = 10
+_REMOVALS, _REMOVAL_REST = 20, 0.05
+# Kinds of text that the indexes have.
+_NOTES = ("notes", "trashed", "revisions")
+# Kinds of which there is nothing in marts and reports.
+_IN_NO_FILE = frozenset({"inbox", "preferences", "digests", "quotas"})
 
 _log = logging.getLogger(__name__)
 
@@ -51,23 +56,28 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class PrivacySummary:
     """How much there is of a person, by kind: `notes` living and `trashed`, of them `revisions` and `attachments`;
-    `questions`, `review_cards` and so on. Of the `backups`, which may hold it, too, all but the `pinned` ones are gone
-    by `backups_forget_at` (None: there is none)."""
+    `questions`, `review_cards` and so on. Of the `backups` here, which may hold it, too, all but the `pinned` ones are
+    gone by `backups_forget_at` (None: there is none). With `off_site` there are copies elsewhere, which only the owner
+    deletes. `merged` living notes of others hold what notes of theirs said that were merged into them, and keep it."""
 
     counts: dict[str, int]
     backups: int
     backups_forget_at: datetime | None
     pinned: int
+    off_site: bool
+    merged: int
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureReport:
-    """What was erased, by kind; ledger calls are kept without a name. `backups_forget_at` and `pinned` as in the
-    summary. With `remarks` something is left to do, which says each; the next `finish` does it."""
+    """What was erased, by kind; ledger calls are kept without a name. `backups_forget_at`, `pinned`, `off_site` and
+    `merged` as in the summary. With `remarks` something is left to do, which says each; the next `finish` does it."""
 
     counts: dict[str, int]
     backups_forget_at: datetime | None
     pinned: int
+    off_site: bool
+    merged: int
     remarks: tuple[str, ...] = ()
 
     @property
@@ -87,9 +97,9 @@ class Privacy:
     def summary(self) -> PrivacySummary:
         """How much there is of what, and in how many backups."""
         with self._base.verb() as catalog, catalog.read() as connection:
-            counts = sql.counts(connection, self._who)
+            counts, merged = sql.counts(connection, self._who), sql.merged_elsewhere(connection, self._who)
         known = _forgetting(self._base, datetime.now(UTC))
-        return PrivacySummary(counts, known.backups, known.at, known.pinned)
+        return PrivacySummary(counts, known.backups, known.at, known.pinned, known.off_site, merged)
 
     def export(self, *, most_bytes: int | None = None) -> bytes:
         """All of it as a zip file. Beyond `most_bytes` attachments are left out, and `about.json` in it names them."""
@@ -131,32 +141,63 @@ def finish(base: OpenBase) -> list[ErasureReport]:
     return [_erase(base, who, before, before, is_again=True) for who, before in left.items()]
 
 
+def forget_past_days(base: OpenBase) -> None:
+    """Of everybody who was erased, forget what was counted on the day of it (how often they did what), once it is
+    over."""
+    people = erasures.erased_people(base.folder.backups)
+    if people:
+        with base.verb() as catalog, catalog.write() as connection:
+            sql.forget_past_days(connection, people, _today(base))
+
+
 def _erase(base: OpenBase, who: str, only_before: str, remembered: str, *, is_again: bool) -> ErasureReport:
     with base.verb() as catalog:
-        counts = _erase_rows(catalog, who, only_before)
-        database.full_text(catalog, dry_run=False)  # words of deleted rows stay in its segments until they are merged
-        remarks: list[str] = []
-        if is_again or counts["notes"] or counts["trashed"] or counts["revisions"]:
+        erased = _erase_rows(catalog, who, only_before, _today(base))
+        counts, remarks = erased.counts, list[str]()
+        # What belongs to everybody is only touched where something of theirs may be in it: of an erasure that did not
+        # come to its end, nobody knows any more.
+        has_notes = is_again or any(counts[kind] for kind in _NOTES)
+        if has_notes:
+            with catalog.write() as connection:
+                sql.drop_unused_vectors(connection)
+            database.full_text(catalog, dry_run=False)  # words of deleted rows stay in it until segments are merged
+        has_vectors = is_again or erased.has_vectors or any(counts[kind] for kind in ("trashed", "revisions"))
+        if has_vectors:
             remarks += _index_anew(base, catalog)
-        remarks += _swept_files(base)
+            for path in base.folder.chroma.parent.glob(f"{base.folder.chroma.name}.bad*"):
+                _remove(path)
+        if is_again or any(count for kind, count in counts.items() if kind not in _IN_NO_FILE) or _is_restored(base):
+            _sweep_made(base)
+        remarks += _swept_restores(base)
         with catalog.write() as connection:
             counts["inbox"] = sql.erase_inbox(connection, who, only_before)
-        with catalog.read() as connection:
-            left = status_sql.counts(connection)
+        if has_notes:
+            with catalog.read() as connection:
+                left = status_sql.counts(connection)
+            note_counts(base.folder, left)  # fewer notes than before are no loss
         remarks += _cut_log(catalog)
-    note_counts(base.folder, left)  # fewer notes than before are no loss
     if not remarks:
         erasures.note_done(base.folder.backups, who, remembered)
     known = _forgetting(base, datetime.now(UTC))
-    return ErasureReport(counts, known.at, known.pinned, tuple(remarks))
+    return ErasureReport(counts, known.at, known.pinned, known.off_site, erased.merged, tuple(remarks))
 
 
-def _erase_rows(catalog: Catalog, who: str, only_before: str) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class _Erased:
+    """Rows that went by kind; whether an index may have vectors of the notes; of others' notes, see the report."""
+
+    counts: dict[str, int]
+    has_vectors: bool
+    merged: int
+
+
+def _erase_rows(catalog: Catalog, who: str, only_before: str, today: str) -> _Erased:
     """In short transactions, what is known by a note before the note, so that it can be done again at any point."""
     with catalog.write() as connection:
         ids = sql.note_ids(connection, who, only_before)
+        has_vectors, merged = sql.has_vectors(connection, ids), sql.merged_elsewhere(connection, who)
         counts = {"notes": 0, "trashed": 0, "revisions": 0, "attachments": 0}
-        counts |= sql.erase_rows(connection, who, only_before)
+        counts |= sql.erase_rows(connection, who, only_before, today=today)
         counts["conversations"] += sql.erase_quotes(connection, ids)
     for start in range(0, len(ids), _BATCH):
         with catalog.write() as connection:
@@ -164,8 +205,12 @@ def _erase_rows(catalog: Catalog, who: str, only_before: str) -> dict[str, int]:
                 counts[kind] += count
     with catalog.write() as connection:
         counts["revisions"] += sql.erase_revisions(connection, who, only_before)
-        sql.drop_unused_vectors(connection)
-    return counts
+    return _Erased(counts, has_vectors, merged)
+
+
+def _today(base: OpenBase) -> str:
+    """The day of the quotas that is under way."""
+    return datetime.now(ZoneInfo(base.settings.timezone)).date().isoformat()
 
 
 def _index_anew(base: OpenBase, catalog: Catalog) -> Iterator[str]:
@@ -195,20 +240,24 @@ def _index_anew(base: OpenBase, catalog: Catalog) -> Iterator[str]:
         yield f"the vector index is not told yet: {error}"
 
 
-def _swept_files(base: OpenBase) -> Iterator[str]:
-    """What was made from notes: reports, marts, damaged indexes that were moved aside, databases that were replaced."""
-    folder = base.folder
-    made = [path for room in (folder.marts, folder.reports) if room.is_dir() for path in room.iterdir()]
-    for path in (*made, *folder.chroma.parent.glob(f"{folder.chroma.name}.bad*")):
-        _remove(path)
-    if folder.restore_dir.is_dir():
-        yield from _swept_restores(base)
+def _sweep_made(base: OpenBase) -> None:
+    """What was made from notes: reports and marts."""
+    for room in (base.folder.marts, base.folder.reports):
+        for path in room.iterdir() if room.is_dir() else ():
+            _remove(path)
+
+
+def _is_restored(base: OpenBase) -> bool:
+    """Whether there was a restore lately: what it has replaced may have been theirs, and reports be made from that."""
+    return base.folder.restore_dir.is_dir() and bool(replaced(base.folder, datetime.now(UTC)))
 
 
 def _swept_restores(base: OpenBase) -> Iterator[str]:
     """Databases that restores have replaced, or refused, which maintenance would keep for a week. The newest stays
     where no backup has what it has. catalog.lock is held, so no restore is under way."""
     folder = base.folder
+    if not folder.restore_dir.is_dir():
+        return
     old = replaced(folder, datetime.now(UTC))
     for path, age in old:
         if path == old[-1][0] and not _is_backed_up(base, utc_text(datetime.now(UTC) - age)):
@@ -236,11 +285,18 @@ def _cut_log(catalog: Catalog) -> Iterator[str]:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Also a folder that somebody is still filling: marts or a report that are being built, who then find it gone."""
+    if not path.is_dir() or path.is_symlink():
         durable.remove(path)
+        return
+    for _ in range(_REMOVALS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(_REMOVAL_REST)
+    shutil.rmtree(path)
 
 
 def _forgetting(base: OpenBase, now: datetime) -> Forgetting:
-    return forgetting(BackupStore(base.folder.backups), ZoneInfo(base.settings.timezone), now)
+    store, is_copied = BackupStore(base.folder.backups), base.settings.off_site is not None
+    return forgetting(store, ZoneInfo(base.settings.timezone), now, off_site=is_copied)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nescord.catalog import notes as notes_sql
+from nescord.catalog import privacy as privacy_sql
 from nescord.catalog import revisions as revisions_sql
 from nescord.errors import NotFoundError, UsageError
 from nescord.locks import LockName
@@ -58,7 +59,8 @@ class TrashVerbs(ABC):
         return self._put_back(note_from_backup(self._base, wanted, at))
 
     def erase_note(self, note_id: str) -> None:
-        """Delete a note for good: no restore brings it back. Snapshots hold it until they are dropped.
+        """Delete a note for good, with the answers that quote it: no restore brings it back. Snapshots hold it until
+        they are dropped.
 
         Raises:
             NotFoundError: there is no such note. UsageError: it would come back from its file.
@@ -72,6 +74,7 @@ class TrashVerbs(ABC):
 
         with self._base.verb() as catalog, catalog.write() as connection:
             remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)))
+            privacy_sql.erase_quotes(connection, [note.id])
             notes_sql.erase(connection, note.id)
             revisions_sql.forget(connection, [note.id])
 

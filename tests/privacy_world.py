@@ -21,6 +21,7 @@ from nescord import KnowledgeManager, Settings
 from nescord.answering import Answer
 from nescord.inbox import Accepted
 from nescord.notes import Attachment
+from nescord.quotas import Quotas
 from tests.hashing_embedder import HashingEmbedder
 from tests.vaults import open_base
 
@@ -63,7 +64,8 @@ def fill(km: KnowledgeManager) -> dict[str, str]:
     now = datetime.now(UTC)
     for who in (ADA, BOB):
         km.preferences.set(who, tags=["jabberflint" if who == ADA else HIS])
-        km.quotas.take("searches", who)
+        yesterday = Quotas(km._base.verb, km._base.settings, now=lambda: now - timedelta(days=1))  # today's stays
+        yesterday.take("searches", who)
         km.digests.subscribe(who, who=who, language="ja", hour=8, timezone="Asia/Tokyo")
         card = km.scoped({who}).spaced(who).next(now)
         assert card is not None
@@ -82,7 +84,7 @@ def fill(km: KnowledgeManager) -> dict[str, str]:
             connection.execute(
                 "INSERT INTO search_event (at, who, spaces, query, mode, hits, milliseconds, degraded) "
                 "VALUES (?, ?, ?, ?, 'hybrid', 1, 1.0, '')",
-                (_text(now), who, f'["{who}"]', query),
+                (_text(now), who, f'["{GUILD}"]', query),
             )
             connection.execute(
                 "INSERT INTO question (at, spaces, text, mode, is_answered) VALUES (?, ?, ?, 'extract', 0)",

@@ -313,6 +313,9 @@ def test_an_erased_note_is_in_no_revision(km: KnowledgeManager, tmp_path: Path) 
         km.erase_note(second.id)
         assert "湯を冷ます" not in str(rows(tmp_path, f"SELECT body FROM note_revision WHERE note_id = '{second.id}'"))
         km.erase_note(third.id)
+        # The first is in the trash, and can be brought back with what it said before.
+        assert rows(tmp_path, "SELECT note_id, merged_into FROM note_revision") == [(first.id, first.id)]
+        km.erase_note(first.id)
         assert rows(tmp_path, "SELECT count(*) FROM note_revision") == [(0,)]
 
 

@@ -63,7 +63,7 @@ def test_what_is_kept_is_counted_by_kind_and_only_that_persons(tmp_path: Path) -
             "preferences": 1,
             "digests": 2,
             "quotas": 1,
-            "inbox": 2,
+            "inbox": 1,
             "ledger_calls": 1,
         }
         assert (summary.backups, summary.backups_forget_at) == (0, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -17,7 +16,7 @@ from bot.texts import named, text
 from bot.visit import Refused, Visit
 
 if TYPE_CHECKING:
-    from nescord.privacy import Privacy
+    from nescord.privacy import ErasureReport, Privacy, PrivacySummary
 
 # Room for the rest of the zip beside the attachments.
 _BESIDE = 512 * 1024
@@ -50,7 +49,7 @@ async def show(visit: Visit) -> Reply:
     """How much there is of what, what for, and until when backups hold it."""
     summary = await visit.call(_privacy(visit).summary)
     fields = [Field(visit.text("privacy.kept"), _counts(visit, summary.counts) or visit.text("privacy.nothing"))]
-    fields.append(Field(visit.text("privacy.backups"), _backups(visit, summary.backups_forget_at, summary.pinned)))
+    fields.append(_elsewhere(visit, summary))
     return Reply(title=visit.text("privacy.title"), body=visit.text("privacy.statement"), fields=fields)
 
 
@@ -58,13 +57,14 @@ async def show(visit: Visit) -> Reply:
 async def export(visit: Visit) -> Reply:
     """All of it as a zip file, as far as Discord takes it."""
     limit = visit.request.file_limit
+    await visit.before_sending_files()
     made = await visit.call(_privacy(visit).export, most_bytes=max(0, limit - _BESIDE))
     if len(made) > limit:
         raise Refused("privacy.too_large")
     return Reply(body=visit.text("privacy.exported"), files=[ReplyFile("nescordbot-export.zip", made)])
 
 
-@handles("privacy.delete")
+@handles("privacy.delete", is_form=True)
 async def delete(visit: Visit) -> Reply:
     """Erase all of it, if the word was typed."""
     if visit.request.string("word").strip().casefold() not in _WORDS:
@@ -74,7 +74,7 @@ async def delete(visit: Visit) -> Reply:
     return Reply(
         title=visit.text("privacy.deleted"),
         body=_counts(visit, report.counts) or visit.text("privacy.nothing"),
-        fields=[Field(visit.text("privacy.backups"), _backups(visit, report.backups_forget_at, report.pinned))],
+        fields=[_elsewhere(visit, report)],
         notices=notices,
     )
 
@@ -101,12 +101,15 @@ def _counts(visit: Visit, counts: dict[str, int]) -> str:
     return "\n".join(f"- {visit.text(key)}: {counts[name]:,}" for name, key in keys.items() if counts.get(name))
 
 
-def _backups(visit: Visit, forget_at: datetime | None, pinned: int) -> str:
-    if forget_at is None and not pinned:
-        return visit.text("privacy.no_backups")
+def _elsewhere(visit: Visit, found: PrivacySummary | ErasureReport) -> Field:
+    """Where it still is, and until when."""
     lines = []
-    if forget_at is not None:
-        lines.append(visit.text("privacy.forget_at", day=f"<t:{int(forget_at.timestamp())}:D>"))
-    if pinned:
-        lines.append(visit.text("privacy.pinned", count=pinned))
-    return "\n".join(lines)
+    if found.backups_forget_at is not None:
+        lines.append(visit.text("privacy.forget_at", day=f"<t:{int(found.backups_forget_at.timestamp())}:D>"))
+    if found.pinned:
+        lines.append(visit.text("privacy.pinned", count=found.pinned))
+    if found.off_site:
+        lines.append(visit.text("privacy.off_site"))
+    if found.merged:
+        lines.append(visit.text("privacy.merged", count=found.merged))
+    return Field(visit.text("privacy.backups"), "\n".join(lines) or visit.text("privacy.no_backups"))

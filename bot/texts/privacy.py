@@ -28,7 +28,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "privacy.kept": ("Kept now", "現在の保存状況"),
     "privacy.nothing": ("nothing", "ありません"),
-    "privacy.backups": ("Backups", "バックアップ"),
+    "privacy.backups": ("Elsewhere", "ほかに残る場所"),
     "privacy.no_backups": ("There is none that holds any of it.", "該当するバックアップはありません。"),
     "privacy.forget_at": (
         "What is erased now is in no regular backup any more from {day} on. A restore of an older one erases it again.",
@@ -38,6 +38,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "privacy.pinned": (
         "Backups that the owner keeps for good hold it for longer: {count}.",
         "所有者が保管しているバックアップ（{count}件）には、より長く残ります。",
+    ),
+    "privacy.off_site": (
+        "Copies elsewhere are kept by the owner of this bot until they delete them; a restore of one leaves out what"
+        " was erased.",
+        "別の場所にある複製は、ボットの所有者が削除するまで残ります。そこから復元しても、削除した内容は除かれます。",
+    ),
+    "privacy.merged": (
+        "Notes of others that yours were merged into: {count}. They keep that text.",
+        "あなたのノートが統合された、ほかの人のノート：{count}件。その文章は残ります。",
     ),
     "privacy.exported": (
         "All that is kept of you. Where attachments did not fit, `about.json` names them: the owner of this bot can"

@@ -7,7 +7,7 @@ moment, and what they write afterwards is theirs again; a second line says that 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,21 @@ def unfinished_people(backups: Path) -> dict[str, str]:
     return people
 
 
+def content(backups: Path) -> bytes:
+    """All that is remembered, each line once, as it is copied elsewhere; b"" where nothing is."""
+    return _joined(dict.fromkeys(map(_line, _lines(backups))))
+
+
+def add(backups: Path, content: bytes) -> int:
+    """Remember what was remembered elsewhere; how many lines were new. On disk when this returns."""
+    known = {_line(entry) for entry in _lines(backups)}
+    new = dict.fromkeys(line for line in map(_line, _entries(content)) if line not in known)
+    if new:
+        durable.make_folder(backups)
+        durable.append(backups / _NAME, b"\n" + _joined(new))
+    return len(new)
+
+
 def _people(backups: Path) -> Iterator[tuple[str, str, bool]]:
     for line in _lines(backups):
         if "who" in line and "at" in line:
@@ -72,15 +87,26 @@ def _people(backups: Path) -> Iterator[tuple[str, str, bool]]:
 def _append(backups: Path, entry: Mapping[str, object]) -> None:
     durable.make_folder(backups)
     # A blank line first: what a power cut left of an earlier line must not swallow this one.
-    durable.append(backups / _NAME, f"\n{json.dumps(entry)}\n".encode("ascii"))
+    durable.append(backups / _NAME, f"\n{_line(entry)}\n".encode("ascii"))
+
+
+def _line(entry: Mapping[str, object]) -> str:
+    return json.dumps(entry)
+
+
+def _joined(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 def _lines(backups: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = (backups / _NAME).read_bytes().splitlines()
+        yield from _entries((backups / _NAME).read_bytes())
     except FileNotFoundError:
         return
-    for line in filter(None, lines):
+
+
+def _entries(content: bytes) -> Iterator[dict[str, Any]]:
+    for line in filter(None, content.splitlines()):
         try:
             entry = json.loads(line)
         except ValueError:  # cut off before it was acknowledged

@@ -17,6 +17,8 @@ from nescord.backup.encryption import decrypt, read_identities
 from nescord.backup.manifest import Manifest, parse_id
 from nescord.backup.off_site import OffSite
 from nescord.backup.off_site_copies import Copy, Listing, StoredObject, objects_name, pack_name
+from nescord.backup.off_site_erasures import fetch_erasures
+from nescord.backup.off_site_erasures import problems as problems_of_erasures
 from nescord.backup.store import BackupStore
 from nescord.errors import BackupError, DamagedBackupError
 
@@ -49,7 +51,8 @@ def fetch(
 
     Raises:
         UsageError: `wanted` is no id; the identity file cannot be read. BackupError: there is no such copy; it is
-            encrypted and the identity is missing or another's; the store is another knowledge base's.
+            encrypted and the identity is missing or another's; the store is another knowledge base's; the list of what
+            was erased is damaged.
         DamagedBackupError: an object is missing or garbled. ServiceUnavailableError: the place does not answer.
     """
     if wanted is not None:
@@ -76,6 +79,8 @@ def fetch(
             identities = read_identities(identity_file)
         with _told(store):
             store.prepare(copy.knowledge_base)
+            # Before the snapshot is listed here: whoever restores it must not bring back what was erased since.
+            fetch_erasures(off_site, listing.sizes, store.folder, identities)
             _Fetcher(off_site, store, copy, identities, progress).fetch()
     return chosen
 
@@ -199,6 +204,8 @@ def check_off_site(
         if copy.manifest_object() not in copy.objects:
             problems.append(f"{objects_name(each)} does not name the manifest")
         results.append(OffSiteChecked(each, tuple(problems)))
+    if wanted is None and (wrong := problems_of_erasures(off_site, listing.sizes)):
+        results.append(OffSiteChecked("erasures", tuple(wrong)))
     return results
 
 

@@ -1,7 +1,8 @@
 """When the backups that are here today are gone: what a person is told who has everything of theirs erased.
 
 Not a rule of thumb: the nights to come are played through with the very policy that prunes (`retention.plan`), a good
-snapshot each, one with a drill on Sundays, as `nightly` makes them. Copies elsewhere go when those here do.
+snapshot each, one with a drill on Sundays, as `nightly` makes them. Copies elsewhere are another matter: no rule
+deletes them, only their owner does. What a restore of one must leave out lies there, too (off_site_erasures.py).
 """
 
 from __future__ import annotations
@@ -19,21 +20,28 @@ _HOUR, _MINUTE = 3, 30
 _SUNDAY = 6
 # What a migration has copied aside goes with the first Sunday after a month (maintain/files.py).
 _COPY_DAYS = 30 + 7
+# What is known of a place is kept there, also when the settings name it no more.
+_OFF_SITE = "off-site"
 # Longer than any policy that people make.
 _MOST_NIGHTS = 366 * 11
 
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """`backups` are there now; all but the `pinned` ones are gone by `at` (None: there is none)."""
+    """`backups` are here now; all but the `pinned` ones are gone by `at` (None: there is none). With `off_site` there
+    are, or will be, copies of them elsewhere, which stay until their owner deletes them."""
 
     backups: int
     pinned: int
     at: datetime | None
+    off_site: bool
 
 
-def forgetting(store: BackupStore, timezone: ZoneInfo, now: datetime, policy: Policy = NIGHTLY) -> Forgetting:
-    """When what is in the backups now is in none of them any more, if one is made each night from now on."""
+def forgetting(
+    store: BackupStore, timezone: ZoneInfo, now: datetime, policy: Policy = NIGHTLY, *, off_site: bool = False
+) -> Forgetting:
+    """When what is in the backups now is in none of them any more, if one is made each night from now on. `off_site`
+    says that the settings name a place for copies."""
     snapshots = store.snapshots()
     present = [candidate(each) for each in snapshots if not each.status.pinned]
     copies = [
@@ -41,7 +49,12 @@ def forgetting(store: BackupStore, timezone: ZoneInfo, now: datetime, policy: Po
         for path in store.folder.glob("before-schema-*.db")
     ]
     ends = [*copies, *([night_without(present, policy, timezone, now)] if present else [])]
-    return Forgetting(len(snapshots) + len(copies), len(snapshots) - len(present), max(ends, default=None))
+    return Forgetting(
+        len(snapshots) + len(copies),
+        len(snapshots) - len(present),
+        max(ends, default=None),
+        off_site or (store.folder / _OFF_SITE).is_dir(),
+    )
 
 
 def night_without(present: list[Candidate], policy: Policy, timezone: ZoneInfo, now: datetime) -> datetime:

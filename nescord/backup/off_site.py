@@ -158,7 +158,8 @@ class OffSite:
 
     def sweep(self) -> None:
         """Remove what killed runs left half-written in a folder. In a bucket, a rule for unfinished uploads does."""
-        for folder in (self.folder / "packs", self.folder / "snapshots") if self.folder else ():
+        rooms = [self.folder / name for name in ("packs", "snapshots", "erasures")] if self.folder else []
+        for folder in rooms:
             for path in folder.iterdir() if folder.is_dir() else ():
                 if durable.is_temporary(path):
                     durable.remove(path)

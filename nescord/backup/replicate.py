@@ -19,6 +19,7 @@ from io import BytesIO
 from pathlib import Path
 
 from nescord import durable
+from nescord.backup import erasures
 from nescord.backup.check import Progress, check, silent
 from nescord.backup.encryption import encrypt
 from nescord.backup.manifest import FORMAT, Manifest
@@ -33,6 +34,7 @@ from nescord.backup.off_site_copies import (
     objects_name,
     pack_name,
 )
+from nescord.backup.off_site_erasures import erasures_name
 from nescord.backup.store import BackupStore, Snapshot
 from nescord.backup.stranger import README, SCRIPT
 from nescord.errors import BackupError, DamagedBackupError, LockTimeoutError
@@ -53,6 +55,12 @@ Names end in `.age`. With the identity file that `nescord backup keygen` wrote a
     python3 restore.py nescordbot.db
 
 With NescordBot: `nescord backup restore --from PLACE --identity identity.txt`.
+"""
+_ERASED_README = b"""
+## What was erased since
+
+`erasures/` names notes and people that were erased for good after older snapshots had been made. What is restored by
+hand still holds them. `nescord backup restore --from PLACE` leaves them out.
 """
 
 
@@ -117,8 +125,12 @@ class _Sender:
         self.bytes = 0
 
     def send_all(self) -> None:
-        """Send what is good here and not complete there."""
+        """Send what is good here and not complete there; first what was erased, which copies there still hold."""
         self._begin()
+        try:
+            self._send_erasures()
+        except AlarmError as error:
+            self.problems.append(str(error))
         copies = self._listing.copies()
         for copy in copies.values():
             self._known |= copy.packs()
@@ -157,11 +169,28 @@ class _Sender:
                 "(NESCORD_OFF_SITE)"
             )
         self._off_site.sweep()
-        readme = README + (_ENCRYPTED_README if self._recipients else b"")
+        readme = README + _ERASED_README + (_ENCRYPTED_README if self._recipients else b"")
         for name, content in (("RESTORE.md", readme), ("restore.py", SCRIPT)):
             if name not in self._sizes:
                 with suppress(ObjectExistsError):
                     self._off_site.put(name, content)
+
+    def _send_erasures(self) -> None:
+        """Send the list of what was erased, if it has grown since it was sent."""
+        content = erasures.content(self._store.folder)
+        if not content:
+            return
+        sha256 = hashlib.sha256(content).hexdigest()
+        if self._recipients:
+            known = f"erasures {sha256}"
+            if any(erasures_name(each, self._recipients) in self._sizes for each in self._notes.hashes(known)):
+                return
+            target = BytesIO()
+            sha256 = encrypt(BytesIO(content), target, self._recipients).sha256
+            self._notes.add(known, sha256)
+            content = target.getvalue()
+        name = erasures_name(sha256, self._recipients)
+        self._put(name, [sha256], partial(self._off_site.put, name, content))
 
     def _is_whole(self, manifest: Manifest, copy: Copy) -> bool:
         """Whether a complete copy still has all its objects. One in the clear that has lost some can be mended."""

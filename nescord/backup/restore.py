@@ -237,6 +237,7 @@ def _made_fit(
         connection.pragma("foreign_keys", 1)
         carried = _carry_over(connection, present, backups, remarks) if present else 0
         with connection:
+            privacy_sql.erase_quotes(connection, gone)
             again = sum(notes_sql.erase(connection, note) for note in gone)
             revisions_sql.forget(connection, gone)
             again += _erased_again(connection, erased_people(backups))

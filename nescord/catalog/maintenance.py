@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 
 from nescord.catalog import notes as notes_sql
+from nescord.catalog import privacy as privacy_sql
 from nescord.catalog import vectors as vectors_sql
 
 _IS_UNUSED = "NOT EXISTS (SELECT 1 FROM chunk WHERE chunk.text_hash = embedding.text_hash)"
@@ -20,9 +21,11 @@ def count_trashed(connection: apsw.Connection, before: str = "~") -> int:
 
 
 def purge_trash(connection: apsw.Connection, before: str, limit: int) -> int:
-    """Delete for good up to `limit` of the notes that were trashed before that moment; how many it were."""
+    """Delete for good up to `limit` of the notes that were trashed before that moment, with the answers that quote
+    them; how many it were."""
     query = "SELECT id FROM note WHERE trashed_at IS NOT NULL AND trashed_at < ? ORDER BY trashed_at LIMIT ?"
     ids = [str(note_id) for (note_id,) in connection.execute(query, (before, limit)).fetchall()]
+    privacy_sql.erase_quotes(connection, ids)
     return sum(notes_sql.erase(connection, note_id) for note_id in ids)
 
 

@@ -8,12 +8,13 @@ younger: an erasure that a restore repeats must not touch what the person wrote 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import apsw
 
+from nescord.catalog import cards as cards_sql
+from nescord.catalog import conversations as conversations_sql
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import revisions as revisions_sql
 from nescord.identifiers import made_at
@@ -22,25 +23,46 @@ from nescord.times import utc_text
 # Who used what is nobody's concern any more; how much it was, the budget has to know.
 NOBODY = "erased"
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IS_THEIRS = "owner = 'us' AND (author = :who OR space = :who)"
-# A question has no asker: theirs are those that were asked in their space, and what they are known to have asked.
-_ASKED = (
+# A question has no asker. Theirs are those that were asked where their space was seen, and nobody else's.
+_ASKED_ALONE = (
     "(EXISTS (SELECT 1 FROM json_each(spaces) WHERE value = :who) "
-    "OR text IN (SELECT question FROM conversation WHERE who = :who UNION SELECT query FROM search_event "
-    "WHERE who = :who))"
+    "AND NOT EXISTS (SELECT 1 FROM json_each(spaces) WHERE value LIKE 'user:%' AND value <> :who))"
 )
+# A shared answer is kept as a conversation moments later; a bot that starts again goes on for as long as Discord waits.
+_MOMENTS = 15 * 60
+# Besides those that they are known to have asked: the same words in the same spaces at about the same time, and nobody
+# else's conversation is nearer. A tag that was chosen stands before the words.
+_ASKED = f"""({_ASKED_ALONE} OR id IN (
+    WITH said (second, spaces, text) AS MATERIALIZED (
+        SELECT unixepoch(at), spaces, question FROM conversation WHERE who = :who
+        UNION SELECT unixepoch(at), spaces, query FROM search_event WHERE who = :who
+    ), elses (second, spaces, text) AS MATERIALIZED (
+        SELECT unixepoch(at), spaces, question FROM conversation WHERE who <> :who
+    ), asked (id, second, spaces, text) AS MATERIALIZED (
+        SELECT id, unixepoch(at), spaces, text FROM question
+        UNION ALL SELECT id, unixepoch(at), spaces, substr(text, 7 + instr(substr(text, 6), '" ')) FROM question
+        WHERE text LIKE 'tag:"%" %'
+    )
+    SELECT asked.id FROM asked JOIN said USING (spaces, text)
+    WHERE abs(said.second - asked.second) <= {_MOMENTS}
+    AND NOT EXISTS (SELECT 1 FROM json_each(asked.spaces) WHERE value LIKE 'user:%' AND value <> :who)
+    AND NOT EXISTS (SELECT 1 FROM elses WHERE elses.spaces = asked.spaces AND elses.text = asked.text
+        AND abs(elses.second - asked.second) < abs(said.second - asked.second))
+))"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Rows of one table. `theirs` and `is_old` are conditions; the latter is about the moment `:before`."""
+    """Rows of one table. `theirs` and `is_old` are conditions; the latter is about the moment `:before`. Of theirs,
+    those are counted that are `counted`."""
 
     name: str
     table: str
     theirs: str
     is_old: str
     columns: str = "*"
+    counted: str = "true"
 
 
 # In the order in which they are erased: a question is known by what was searched and asked.
@@ -67,6 +89,8 @@ _KINDS = (
         "accepted_at < :before",
         # Whoever has the token may answer in the bot's name.
         "id, kind, payload, note_id, accepted_at, expires_at, done_at",
+        # Of one that is done there is no more than its id, by which it is known when it is told again.
+        "done_at IS NULL",
     ),
 )
 _ERASED = {
@@ -75,6 +99,8 @@ _ERASED = {
         "DELETE FROM digest WHERE target = :who AND {is_old}",
         "UPDATE digest SET who = '' WHERE who = :who AND {is_old}",
     ),
+    # The day that is under way goes on: or whoever erases themselves might do everything as often again.
+    "quotas": ("DELETE FROM quota_use WHERE who = :who AND day < :today",),
     # The id stays, by which the same event is known when it is told twice, and nothing else.
     "inbox": (
         "UPDATE inbox SET kind = '', who = '', payload = '{{}}', token = '', note_id = '', "
@@ -92,7 +118,7 @@ def counts(connection: apsw.Connection, who: str) -> dict[str, int]:
         "trashed": f"SELECT count(*) FROM note WHERE {_IS_THEIRS} AND trashed_at IS NOT NULL",
         "revisions": f"SELECT count(*) FROM note_revision WHERE {_REVISED}",
         "attachments": f"SELECT count(*) FROM attachment JOIN note ON note.key = attachment.note WHERE {_IS_THEIRS}",
-        **{kind.name: f"SELECT count(*) FROM {kind.table} WHERE {kind.theirs}" for kind in _KINDS},
+        **{kind.name: f"SELECT count(*) FROM {kind.table} WHERE {kind.theirs} AND {kind.counted}" for kind in _KINDS},
         _LEDGER: "SELECT count(*) FROM ledger WHERE who = :who",
     }
     return {name: int(connection.execute(query, bound).get) for name, query in found.items()}
@@ -106,24 +132,51 @@ _REVISED = (
 
 def note_ids(connection: apsw.Connection, who: str, before: str = "") -> list[str]:
     """Their notes, in the trash or not; with `before` those that were accepted before that moment."""
+    return [note_id for note_id, accepted in _accepted_notes(connection, who) if not before or accepted < before]
+
+
+def _accepted_notes(connection: apsw.Connection, who: str) -> list[tuple[str, str]]:
+    """(id, when it was accepted): by its id, for when it was created its text may claim."""
     rows = connection.execute(f"SELECT id, created_at FROM note WHERE {_IS_THEIRS} ORDER BY key", {"who": who})
-    ids = [(str(note_id), str(created)) for note_id, created in rows]
-    if not before:
-        return [note_id for note_id, _ in ids]
-    # By its id: when it was created, its text may claim.
-    return [note_id for note_id, created in ids if (utc_text(made) if (made := made_at(note_id)) else created) < before]
+    return [
+        (str(note_id), utc_text(made) if (made := made_at(str(note_id))) else str(created)) for note_id, created in rows
+    ]
 
 
-def erase_rows(connection: apsw.Connection, who: str, before: str = "") -> dict[str, int]:
-    """Erase what is not notes, nor in the inbox; how much of each kind. Their calls and spending stay, nobody's."""
+def merged_elsewhere(connection: apsw.Connection, who: str) -> int:
+    """How many living notes of others notes of theirs were merged into: what they said then is a part of those."""
+    query = f"""
+        WITH RECURSIVE host (id) AS (
+            SELECT merged_into FROM note_revision WHERE merge <> '' AND merged_into <> note_id AND {_REVISED}
+            UNION SELECT merged_into FROM note_revision JOIN host ON note_id = host.id
+            WHERE merge <> '' AND merged_into <> note_id
+        )
+        SELECT count(*) FROM note WHERE id IN host AND trashed_at IS NULL AND NOT ({_IS_THEIRS})
+    """
+    return int(connection.execute(query, {"who": who}).get)
+
+
+def has_vectors(connection: apsw.Connection, note_ids: Sequence[str]) -> bool:
+    """Whether an index may have a vector of one of those notes."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM note JOIN chunk ON chunk.note = note.key JOIN embedding USING (text_hash) "
+        "WHERE note.id IN (SELECT value FROM json_each(?)))"
+    )
+    return bool(connection.execute(query, (json.dumps(list(note_ids)),)).get)
+
+
+def erase_rows(connection: apsw.Connection, who: str, before: str = "", *, today: str = "") -> dict[str, int]:
+    """Erase what is not notes, nor in the inbox; how much of each kind. Their calls and spending stay, nobody's, and so
+    does how often they did what on the day `today` and later (`2026-11-28`; unset: the day of `before`)."""
     known = _tables(connection)
+    if "query_vector" in known:
+        _erase_query_vectors(connection, known, who, before)
     done = {}
     for kind in _KINDS:
         if kind.table in known and kind.name != "inbox":
-            done[kind.name] = _erase_kind(connection, kind, who, before)
-    if "query_vector" in known:
-        # Whose query a vector is of cannot be told from its hash, and each costs but one short call to have again.
-        connection.execute("DELETE FROM query_vector WHERE used_at < ?", (before or "~",))
+            if kind.name == "questions" and "conversation" not in known:
+                kind = replace(kind, theirs=_ASKED_ALONE)
+            done[kind.name] = _erase_kind(connection, kind, who, before, today)
     for table in ("ledger", "budget_override"):
         if table in known:
             query = f"UPDATE {table} SET who = ? WHERE who = ? AND at < ?"
@@ -133,26 +186,59 @@ def erase_rows(connection: apsw.Connection, who: str, before: str = "") -> dict[
     return done
 
 
+def _erase_query_vectors(connection: apsw.Connection, known: set[str], who: str, before: str) -> None:
+    """Whose query a vector is of cannot be told from its hash: all go that were of use since the first day on which
+    there is a trace of them. Each costs but one short call to have again."""
+    traces = {
+        "search_event": "SELECT min(at) FROM search_event WHERE who = :who",
+        "conversation": "SELECT min(at) FROM conversation WHERE who = :who",
+        "question": f"SELECT min(at) FROM question WHERE {_ASKED_ALONE}",
+        "review_event": "SELECT min(at) FROM review_event WHERE who = :who",
+        "preference": "SELECT min(changed_at) FROM preference WHERE who = :who",
+        "digest": "SELECT min(changed_at) FROM digest WHERE target = :who OR who = :who",
+        # Days of the zone of the settings, of which the rest are in UTC.
+        "quota_use": "SELECT date(min(day), '-1 day') FROM quota_use WHERE who = :who",
+        "ledger": "SELECT min(at) FROM ledger WHERE who = :who",
+    }
+    query = " UNION ALL ".join(trace for table, trace in traces.items() if table in known)
+    seen = [str(at) for (at,) in connection.execute(query, {"who": who}) if at] if query else []
+    seen += [accepted for _, accepted in _accepted_notes(connection, who)]
+    if seen:
+        # Of vectors, too, only the day is kept on which they were of use again; a conversation is later than its query.
+        connection.execute(
+            f"DELETE FROM query_vector WHERE substr(used_at, 1, 10) >= date(?, '-{_MOMENTS} seconds') AND used_at < ?",
+            (min(seen), before or "~"),
+        )
+
+
+def forget_past_days(connection: apsw.Connection, people: Iterable[str], today: str) -> None:
+    """Of people who were erased, forget how often they did what on days that are over meanwhile."""
+    rows = ((who, today) for who in people)
+    connection.executemany("DELETE FROM quota_use WHERE who = ? AND day < ?", rows)
+
+
 def erase_inbox(connection: apsw.Connection, who: str, before: str = "") -> int:
-    """Forget what they asked for: the last step, for until then a bot that starts again goes on with the erasure."""
+    """Forget what they asked for, and how much of it was not done yet. The last step: until then a bot that starts
+    again goes on with the erasure."""
     if "inbox" not in _tables(connection):
         return 0
     (inbox,) = (kind for kind in _KINDS if kind.name == "inbox")
-    return _erase_kind(connection, inbox, who, before)
+    query = f"SELECT count(*) FROM inbox WHERE {inbox.theirs} AND {inbox.counted}"
+    if before:
+        query += f" AND {inbox.is_old}"
+    count: int = connection.execute(query, {"who": who, "before": before}).get
+    _erase_kind(connection, inbox, who, before)
+    return count
 
 
-def erase_quotes(connection: apsw.Connection, note_ids: Sequence[str]) -> int:
-    """Erase whosesoever answers that quote those notes, and when anybody is to see them again; how many answers."""
-    known = _tables(connection)
-    if "conversation" not in known:
+def erase_quotes(connection: apsw.Connection, note_ids: Iterable[str]) -> int:
+    """Erase whosesoever answers that quote those notes, and when anybody is to see them again; how many answers. A
+    database of former days has neither."""
+    if "conversation" not in _tables(connection):
         return 0
-    gone = set(note_ids)
-    rows = connection.execute("SELECT id, citations FROM conversation")
-    quoting = [str(key) for key, citations in rows if not gone.isdisjoint(_UUID.findall(str(citations)))]
-    connection.executemany("DELETE FROM conversation WHERE id = ?", ((key,) for key in quoting))
-    for table in ("review_card", "review_event"):
-        connection.executemany(f"DELETE FROM {table} WHERE note_id = ?", ((each,) for each in gone))
-    return len(quoting)
+    ids = list(note_ids)
+    cards_sql.forget(connection, ids)
+    return conversations_sql.forget_citing(connection, ids)
 
 
 def erase_notes(connection: apsw.Connection, note_ids: Sequence[str]) -> dict[str, int]:
@@ -198,8 +284,8 @@ def drop_unused_vectors(connection: apsw.Connection) -> int:
 def erase_again(connection: apsw.Connection, who: str, before: str) -> int:
     """What an erasure did, in a database from before it (of whatever version); how many notes went."""
     ids = note_ids(connection, who, before)
+    erase_rows(connection, who, before)  # first: a question is known by the conversation that quotes
     erase_quotes(connection, ids)
-    erase_rows(connection, who, before)
     erase_notes(connection, ids)
     erase_revisions(connection, who, before)
     erase_inbox(connection, who, before)
@@ -250,8 +336,8 @@ def origin_of(connection: apsw.Connection, note_id: str) -> str:
     return str(connection.execute("SELECT origin FROM note WHERE id = ?", (note_id,)).get or "")
 
 
-def _erase_kind(connection: apsw.Connection, kind: _Kind, who: str, before: str) -> int:
-    bound: Mapping[str, str] = {"who": who, "before": before} if before else {"who": who}
+def _erase_kind(connection: apsw.Connection, kind: _Kind, who: str, before: str, today: str = "") -> int:
+    bound = {"who": who, "before": before, "today": today or before[:10] or "~"}
     is_old = kind.is_old if before else "true"
     done = 0
     for statement in _ERASED.get(kind.name, (f"DELETE FROM {kind.table} WHERE {kind.theirs} AND {{is_old}}",)):

@@ -82,12 +82,14 @@ def drop_merge(connection: apsw.Connection, merge: str) -> None:
 
 
 def forget(connection: apsw.Connection, note_ids: Iterable[str]) -> None:
-    """Delete what erased notes said, and what went into them. A database of former days has no revisions."""
+    """Delete what erased notes said, and what went into them; they are gone already. Of a note that is still there, in
+    the trash or back from it, only what went into them goes. A database of former days has no revisions."""
     if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'note_revision'").get:
         return
     connection.executemany(
         "WITH RECURSIVE gone (id) AS (SELECT ? UNION SELECT note_id FROM note_revision JOIN gone "
-        "ON merged_into = gone.id) DELETE FROM note_revision WHERE note_id IN gone OR merged_into IN gone",
+        "ON merged_into = gone.id WHERE NOT EXISTS (SELECT 1 FROM note WHERE id = note_id)) "
+        "DELETE FROM note_revision WHERE note_id IN gone OR merged_into IN gone",
         ((note_id,) for note_id in note_ids),
     )
 

@@ -13,6 +13,8 @@ from nescord.cli.output import Part, Screen, emit, say
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from nescord.privacy import ErasureReport, PrivacySummary
+
 UserId = Annotated[str, typer.Argument(metavar="USER_ID", help="The person's number in Discord.")]
 _UNFINISHED = 1
 
@@ -27,15 +29,17 @@ def show(context: typer.Context, user_id: UserId, data_dir: DataDir = None, as_j
             {
                 "who": _person(user_id),
                 "counts": summary.counts,
+                "merged": summary.merged,
                 "backups": summary.backups,
                 "pinned": summary.pinned,
+                "off_site": summary.off_site,
                 "backups_forget_at": _text(summary.backups_forget_at),
             }
         )
         return
     screen = Screen()
     screen.table(("", ""), [(kind.replace("_", " "), f"{count:,}") for kind, count in summary.counts.items()])
-    screen.line(_of_backups(summary.backups_forget_at, summary.pinned))
+    _tell(screen, summary)
 
 
 def export(
@@ -81,7 +85,9 @@ def erase(
                 "who": who,
                 "complete": report.is_complete,
                 "counts": report.counts,
+                "merged": report.merged,
                 "pinned": report.pinned,
+                "off_site": report.off_site,
                 "backups_forget_at": _text(report.backups_forget_at),
                 "remarks": list(report.remarks),
             }
@@ -90,11 +96,11 @@ def erase(
         screen = Screen()
         erased = [(kind.replace("_", " "), f"{count:,}") for kind, count in report.counts.items() if count]
         screen.table(("", ""), erased)
-        screen.line(_of_backups(report.backups_forget_at, report.pinned))
+        _tell(screen, report)
         for remark in report.remarks:
             screen.line(Part(f"left to do: {remark}", "bold red"))
     if not report.is_complete:
-        say("what is left is done by the flow digest, or when this is said again")
+        say("what is left is done by the flow digest, by nescord maintain, or when this is said again")
         raise typer.Exit(_UNFINISHED)
 
 
@@ -106,10 +112,19 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _of_backups(forget_at: datetime | None, pinned: int) -> str:
-    said = "no backup holds any of it"
+def _tell(screen: Screen, known: PrivacySummary | ErasureReport) -> None:
+    """Where else it is."""
+    if known.merged:
+        screen.line(f"notes of others that hold text of theirs, for it was merged into them: {known.merged}")
+    screen.line(_of_backups(known.backups_forget_at, known.pinned, off_site=known.off_site))
+
+
+def _of_backups(forget_at: datetime | None, pinned: int, *, off_site: bool) -> str:
+    said = []
     if forget_at is not None:
-        said = f"backups hold it until {forget_at.astimezone():%Y-%m-%d}, when one is made each night"
+        said.append(f"backups hold it until {forget_at.astimezone():%Y-%m-%d}, when one is made each night")
     if pinned:
-        said += f"; {pinned} that are pinned hold it until they are unpinned (nescord backup unpin)"
-    return said
+        said.append(f"pinned backups hold it until they are unpinned (nescord backup unpin): {pinned}")
+    if off_site:
+        said.append("copies elsewhere may hold it until you delete them there; a restore of one erases it again")
+    return "; ".join(said) or "no backup holds any of it"

@@ -23,7 +23,7 @@ def maintain(base: OpenBase, *, dry_run: bool = False, now: datetime | None = No
     """Do all steps, in the order in which each finds what those before have left; in a dry run only look.
 
     Raises:
-        LockTimeoutError: an ingest is under way: nothing was done.
+        LockTimeoutError: an ingest is under way: nothing was done but what was left of erasures.
     """
     begun = time.perf_counter()
     now = now or datetime.now(UTC)
@@ -37,6 +37,8 @@ def maintain(base: OpenBase, *, dry_run: bool = False, now: datetime | None = No
         months, remark = volume.forecast(BackupStore(base.folder.backups), left, now)
         return Outcome(free, left, remark)
 
+    # Takes that lock itself, and is owed whoever else has it.
+    steps.make("erasures", "people", lambda: people.erasures(base, dry_run=dry_run))
     with base.verb() as catalog, base.locks.exclusive(LockName.INGEST):
         days = base.settings.trash_days
         steps.make("trash", "notes", lambda: database.trash(catalog, now, days, dry_run=dry_run))

@@ -17,6 +17,7 @@ from nescord.catalog import search_events as events_sql
 from nescord.catalog.database import Catalog
 from nescord.conversations import KEPT_DAYS
 from nescord.maintain.report import Outcome
+from nescord.opened import OpenBase
 from nescord.times import utc_text
 
 # Only the day that is counts; a week lets one see who is refused all the time.
@@ -26,6 +27,19 @@ _BATCH = 2000
 
 Count = Callable[[apsw.Connection, str], int]
 Forget = Callable[[apsw.Connection, str, int], int]
+
+
+def erasures(base: OpenBase, *, dry_run: bool) -> Outcome:
+    """Bring to its end what is left of erasures, and forget what was counted on their days."""
+    from nescord import privacy
+    from nescord.backup.erasures import unfinished_people
+
+    before = len(unfinished_people(base.folder.backups))
+    if dry_run:
+        return Outcome(before, None if before else 0)
+    remarks = [remark for report in privacy.finish(base) for remark in report.remarks]
+    privacy.forget_past_days(base)
+    return Outcome(before, len(unfinished_people(base.folder.backups)), "; ".join(dict.fromkeys(remarks)))
 
 
 def search_events(catalog: Catalog, now: datetime, days: int, *, dry_run: bool) -> Outcome:
