@@ -167,7 +167,7 @@ def _erase(base: OpenBase, who: str, only_before: str, remembered: str, *, is_ag
             for path in base.folder.chroma.parent.glob(f"{base.folder.chroma.name}.bad*"):
                 _remove(path)
         if is_again or any(count for kind, count in counts.items() if kind not in _IN_NO_FILE) or _is_restored(base):
-            _sweep_made(base)
+            sweep_made(base)
         remarks += _swept_restores(base)
         with catalog.write() as connection:
             counts["inbox"] = sql.erase_inbox(connection, who, only_before)
@@ -240,7 +240,7 @@ def _index_anew(base: OpenBase, catalog: Catalog) -> Iterator[str]:
         yield f"the vector index is not told yet: {error}"
 
 
-def _sweep_made(base: OpenBase) -> None:
+def sweep_made(base: OpenBase) -> None:
     """What was made from notes: reports and marts."""
     for room in (base.folder.marts, base.folder.reports):
         for path in room.iterdir() if room.is_dir() else ():

@@ -60,7 +60,7 @@ class TrashVerbs(ABC):
 
     def erase_note(self, note_id: str) -> None:
         """Delete a note for good, with the answers that quote it: no restore brings it back. Snapshots hold it until
-        they are dropped.
+        they are dropped. Marts and reports, which tell of it, go; the next build makes them without it.
 
         Raises:
             NotFoundError: there is no such note. UsageError: it would come back from its file.
@@ -71,12 +71,14 @@ class TrashVerbs(ABC):
                 f'{note.path} comes from the vault "{note.source}": delete its file and ingest, then erase it'
             )
         from nescord.backup.erasures import remember
+        from nescord.privacy import sweep_made
 
         with self._base.verb() as catalog, catalog.write() as connection:
             remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)))
             privacy_sql.erase_quotes(connection, [note.id])
             notes_sql.erase(connection, note.id)
             revisions_sql.forget(connection, [note.id])
+        sweep_made(self._base)
 
     def _put_back(self, gone: NoteThen | str) -> Note:
         from nescord import bringing_back

@@ -6,14 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from cli_runs import ingested
 from marts_world import SECRET, begun, described, embed, rows, settings_of, written
+from pyarrow import parquet
 
 from nescord import KnowledgeManager, marts
 from nescord.catalog import marts as sql
 from nescord.catalog.database import Catalog
 from nescord.errors import NoKnowledgeBaseError, UsageError
+from nescord.marts import exporting
 from nescord.marts.building import refuse_without_packages
 from nescord.marts.counting import count_words
 from nescord.marts.schema import CATALOG_TABLES, TABLES
@@ -287,3 +290,13 @@ def test_where_there_is_no_knowledge_base_or_no_package_it_is_said(tmp_path: Pat
         marts.build(settings_of(tmp_path / "none"))
     with pytest.raises(UsageError, match=r"not_there, which is not installed: pip install 'nescordbot\[notebooks\]'"):
         refuse_without_packages("json", "not_there")
+
+
+def test_large_texts_are_written_few_at_a_time_and_none_is_too_large(tmp_path: Path) -> None:
+    table = next(each for each in TABLES if each.name == "questions")
+    texts = ["x" * (size * 2**20) for size in (40, 30, 30, 3, 80, 0, 0)]
+    assert exporting.export_rows(table, ({"text": text} for text in texts), tmp_path / "made.parquet") == len(texts)
+    made = parquet.ParquetFile(tmp_path / "made.parquet")
+    groups = [made.metadata.row_group(place).num_rows for place in range(made.num_row_groups)]
+    assert groups == [1, 3, 1, 2]
+    assert pc.utf8_length(made.read(["text"])["text"]).to_pylist() == [len(text) for text in texts]

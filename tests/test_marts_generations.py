@@ -105,6 +105,10 @@ def test_vectors_are_not_written_again_while_none_has_changed(tmp_path: Path) ->
         last = connection.execute("SELECT max(id) FROM embedding").get
         connection.execute("UPDATE embedding SET text_hash = x'00' WHERE id = ?", (last,))
     assert file().st_ino != third.st_ino
+    with written(settings) as connection:  # the same text is embedded anew, under the same id
+        connection.execute("UPDATE embedding SET vector = zeroblob(16) WHERE id = ?", (last,))
+    marts.build(settings)
+    assert rows(settings, "SELECT vector FROM embeddings WHERE text_hash = '\\x00'::BLOB") == [((0.0,) * 4,)]
     # A link has as many names as generations have it; none of them is changed by removing another.
     assert rows(settings, "SELECT count(*) FROM embeddings") == [(3,)]
 
@@ -187,6 +191,20 @@ def test_an_erased_person_is_in_no_marts(tmp_path: Path) -> None:
     assert _generations(tmp_path / "data") == []
     marts.build(settings)
     assert rows(settings, PER_TEXT) == [("the owner's",)]
+
+
+def test_an_erased_note_is_in_no_marts_nor_reports(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "stays", "to be erased")
+    marts.build(settings)
+    report = tmp_path / "data" / "reports" / "20261124T000000Z"
+    report.mkdir(parents=True)
+    (report / "01_overview.html").write_text("to be erased")
+    (gone,) = (note_id for (note_id,) in rows(settings, "SELECT note_id FROM notes WHERE text = 'to be erased'"))
+    with KnowledgeManager.open(settings) as km:
+        km.erase_note(gone)
+    assert [path for room in ("marts", "reports") for path in (tmp_path / "data" / room).iterdir()] == []
+    marts.build(settings)
+    assert rows(settings, PER_TEXT) == [("stays",)]
 
 
 def test_a_disk_that_cannot_be_written_leaves_what_there_was(tmp_path: Path) -> None:

@@ -186,6 +186,52 @@ def test_runs_are_kept_for_longer_than_prefect_keeps_them(tmp_path: Path) -> Non
     assert len(rows(settings, query)) == 6
 
 
+def test_what_somebody_wrote_among_the_runs_is_in_the_way_of_nothing(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "one")
+    kept = tmp_path / "data" / "run" / "flow-runs.jsonl"
+    kept.parent.mkdir(exist_ok=True)
+    good = {"run_id": "good", "flow": "backup", "started": "2026-11-02T08:00:00Z", "retries": 1, "seconds": 2.5}
+    others = [
+        *({"run_id": f"bad{number}", "started": at} for number, at in enumerate(("yesterday", 7, "0001-01-01", [1]))),
+        {"run_id": "ahead", "flow": 1, "started": "2999-01-01T00:00:00Z", "retries": "many", "seconds": "long"},
+        {"run_id": "huge", "started": "", "retries": 10**30, "ended": 5},
+        [1],
+    ]
+    kept.write_text("\n".join(json.dumps(each) for each in (*others, good)), encoding="utf-8")
+    (remark,) = marts.build(settings).remarks
+    assert remark.startswith("runs of flows since 2026-11-02T08:00:00Z are missing: there is no Prefect server")
+    query = "SELECT run_id, flow, retries, seconds, started IS NULL FROM events_flow ORDER BY run_id"
+    assert rows(settings, query) == [
+        ("ahead", "1", None, None, False),
+        ("good", "backup", 1, 2.5, False),
+        ("huge", None, None, None, True),
+    ]
+    with _prefect() as server:
+        server.runs = [_run("new", 20)]
+        marts.build(_of(server, settings))
+        assert server.asked[-1]["flow_runs"]["start_time"]["after_"].startswith("2026-10-26")
+    assert [row["run_id"] for row in flow_history.read(kept.parent)] == ["good", "new", "ahead", "huge"]
+
+
+@pytest.mark.parametrize("what", ["read", "written"])
+def test_runs_that_cannot_be_kept_are_told_and_keep_no_marts_from_being(tmp_path: Path, what: str) -> None:
+    settings = begun(tmp_path / "data", "one")
+    run = tmp_path / "data" / "run"
+    if what == "read":
+        (run / "flow-runs.jsonl").mkdir()
+    with _prefect() as server:
+        server.runs = [_run("a", 1)]
+        asking = _of(server, settings)
+        if what == "read":
+            built = marts.build(asking)
+            (remark,) = built.remarks
+            assert built.counts["events_flow"] == 0
+        else:
+            (tmp_path / "away").symlink_to(tmp_path / "nowhere")  # a disk that is not mounted
+            remark = flow_history.update(asking, tmp_path / "away")
+    assert f"flow-runs.jsonl cannot be {what} (" in remark
+
+
 def test_many_runs_are_asked_for_page_by_page_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = begun(tmp_path / "data", "one")
     monkeypatch.setattr(flow_history, "MOST_RUNS", 300)

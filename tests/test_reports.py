@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,11 +194,16 @@ def test_the_command_builds_shows_and_leaves_with_what_became_of_it(settings: Se
     opener, asked = tmp_path / "opener.py", tmp_path / "asked"
     opener.write_text(f"#!{sys.executable}\nimport sys\nopen({str(asked)!r}, 'w').write(sys.argv[1])\n")
     opener.chmod(0o700)
-    opened = in_process("--data-dir", str(settings.data_dir), "report", "open", env={"BROWSER": f"{opener} %s"})
+    opened = in_process(
+        *("--data-dir", str(settings.data_dir), "report", "open", "--space", "personal"),
+        env={"BROWSER": f"{opener} %s"},
+    )
     assert (opened.code, opened.out) == (0, f"{document['path']}\n")
     assert asked.read_text() == Path(document["path"]).as_uri()
-    shown = nescord("--data-dir", str(settings.data_dir), "report", "open", "--json")
+    shown = nescord("--data-dir", str(settings.data_dir), "report", "open", "--space", "personal", "--json")
     assert shown.document == document
+    none = nescord("--data-dir", str(settings.data_dir), "report", "open", "--space", "guild:7")
+    assert (none.code, "nescord report build --space guild:7" in none.err) == (1, True)
 
 
 def test_without_a_report_or_notebooks_it_is_said(own: Settings, tmp_path: Path) -> None:
@@ -207,6 +213,25 @@ def test_without_a_report_or_notebooks_it_is_said(own: Settings, tmp_path: Path)
     with pytest.raises(UsageError, match="there are no notebooks in"):
         build.build(Settings(data_dir=own.data_dir, notebooks=tmp_path / "empty"))
     assert not room_of(own).exists()
+
+
+def test_a_notebook_that_came_to_no_end_counts_as_failed(own: Settings, tmp_path: Path) -> None:
+    write_notebook(tmp_path / "notebooks", "02_blocked", ["print('never kept')"])
+    write_notebook(tmp_path / "notebooks", "03_not_run", ["print('never run')"])
+    with build.building(own, language="en") as under_way:
+        under_way.make_marts()
+        first, second, _ = under_way.notebooks
+        under_way.run(first)
+        (home,) = room_of(own).glob("*/nescord-notebooks-*")
+        shutil.rmtree(home)  # nothing can be written there
+        with pytest.raises(ReportError, match="could not be written"):
+            under_way.run(second)
+        report = under_way.publish()
+    assert not report
+    assert [str(page.failure or "") for page in report.pages] == ["", *["it did not come to its end"] * 2]
+    assert retention.latest(room_of(own)) == report
+    assert "no page: it did not come to its end" in report.index.read_text(encoding="utf-8")
+    assert "2 of 3 incomplete" in (room_of(own) / "index.html").read_text(encoding="utf-8")
 
 
 def test_one_report_at_a_time(own: Settings) -> None:

@@ -74,6 +74,36 @@ def test_the_newest_eight_stay_and_the_list_leads_to_these(tmp_path: Path) -> No
     assert {path.name for path in room.iterdir() if path.is_file()} == {"index.html", "latest.json", "mine.txt"}
 
 
+def test_the_latest_is_the_one_of_all_spaces(tmp_path: Path) -> None:
+    room = tmp_path / "reports"
+    alone = published(room, space="user:5")
+    assert retention.latest(room) == alone  # better than none
+    assert not (room / "latest.json").exists()
+    whole = published(room, NOW + timedelta(hours=1))
+    of_one = published(room, NOW + timedelta(hours=2), space="user:5")
+    assert retention.latest(room) == whole
+    assert retention.latest_of(room, "user:5") == of_one
+    assert retention.latest_of(room, "guild:7") is None
+    (room / "latest.json").write_text(f'{{"stamp": "{of_one.stamp}"}}')  # as an earlier version wrote it
+    assert retention.latest(room) == whole
+    (room / "latest.json").unlink()
+    assert retention.latest(room) == whole
+
+
+def test_reports_of_a_space_and_failed_ones_push_no_good_one_out(tmp_path: Path) -> None:
+    room, failure = tmp_path / "reports", Failure(1, "", "x")
+    older, good = published(room), published(room, NOW + timedelta(hours=1))
+    failed = [published(room, NOW + timedelta(days=1 + number), failure=failure) for number in range(9)]
+    of_one = [published(room, NOW + timedelta(days=20 + number), space="user:5") for number in range(9)]
+    assert sorted(path.name for path in retention.prune(room)) == [older.stamp, failed[0].stamp, of_one[0].stamp]
+    assert retention.complete(room) == [good, *failed[1:], *of_one[1:]]
+    assert retention.latest(room) == failed[-1]
+
+
+def test_a_report_without_a_page_is_no_whole_one(tmp_path: Path) -> None:
+    assert not Report("G", tmp_path, "2026-11-28T06:00:00Z", "ja", "G", "", 2.0, ())
+
+
 def test_maintenance_removes_old_reports_unless_one_is_made(tmp_path: Path) -> None:
     with open_base(tmp_path / "data") as km:
         room = km.folder.reports
@@ -127,6 +157,13 @@ def test_the_status_page_leads_to_the_latest_report_with_the_token_only(data: Pa
     assert policy.startswith("default-src 'none'; ")
     assert "script" not in policy
     assert "frame-ancestors 'none'" in policy
+
+
+def test_the_status_page_says_of_which_space_a_report_is(data: Path) -> None:
+    published(data / "reports", space="guild:7")
+    with serving(data, NESCORD_STATUS_TOKEN=TOKEN) as web:
+        assert "only of guild:7" in web.ask_with_token("/?lang=en").body
+        assert "guild:7 のみ" in web.ask_with_token("/?lang=ja").body
 
 
 def test_without_a_token_set_nobody_sees_a_report(data: Path) -> None:

@@ -245,10 +245,10 @@ def models(connection: apsw.Connection, spaces: str | None) -> list[Model]:
     return found
 
 
-def vector_keys(connection: apsw.Connection, model: Model, spaces: str | None) -> Iterator[tuple[int, bytes]]:
-    """(id, hash of the text) of each vector, from the index alone: what tells whether any is another one by now."""
-    rows: Iterator[tuple[int, bytes]] = connection.execute(
-        f"SELECT id, text_hash FROM {_OF_MODEL} ORDER BY text_hash", {"model": model.id, "spaces": spaces}
+def all_vectors(connection: apsw.Connection, model: Model, spaces: str | None) -> Iterator[tuple[bytes, bytes]]:
+    """(hash of the text, vector) of each vector of whatever length, in the order of the hashes."""
+    rows: Iterator[tuple[bytes, bytes]] = connection.execute(
+        f"SELECT text_hash, vector FROM {_OF_MODEL} ORDER BY text_hash", {"model": model.id, "spaces": spaces}
     )
     return rows
 

@@ -43,16 +43,25 @@ def build(
         raise typer.Exit(_FAILED)
 
 
-def open_(context: typer.Context, data_dir: DataDir = None, as_json: Json = False) -> None:
+def open_(
+    context: typer.Context,
+    space: Annotated[
+        str, typer.Option("--space", metavar="SPACE", help="The latest report of this space alone, such as guild:7.")
+    ] = "",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Open the latest report in a browser and print where it is; with --json only say where."""
     from nescord.errors import NotFoundError
     from nescord.home import DataFolder
     from nescord.reports import retention
 
     call = Call.of(context, data_dir, as_json)
-    report = retention.latest(DataFolder.find(call.settings()).reports)
+    room = DataFolder.find(call.settings()).reports
+    report = retention.latest_of(room, space) if space else retention.latest(room)
     if report is None:
-        raise NotFoundError("there is no report yet: make one with nescord report build")
+        which, how = (f" of {space}", f" --space {space}") if space else ("", "")
+        raise NotFoundError(f"there is no report{which} yet: make one with nescord report build{how}")
     if call.as_json:
         emit(report.document() | {"path": str(report.index)})
         return

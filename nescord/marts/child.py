@@ -87,7 +87,7 @@ def _vectors_of(
 ) -> tuple[list[ModelVectors], list[str]]:
     made, remarks = [], []
     for model in sql.models(connection, spaces):
-        fingerprint, count = exporting.fingerprint(sql.vector_keys(connection, model, spaces))
+        fingerprint, count = exporting.fingerprint(sql.all_vectors(connection, model, spaces))
         found = ModelVectors(
             key=model.key,
             model8=sha256(model.key.encode("utf-8")).hexdigest()[:8],

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import pyarrow as pa
@@ -21,10 +21,13 @@ from nescord.marts.counting import count_words
 from nescord.marts.schema import Column, Table, Type
 
 Value = sql.Value
+Row = TypeVar("Row")
 
 _BATCH = 4096
-# A note may have 64 MB.
 _BATCH_OF = {"notes": 256}
+# A note may have 64 MB, and more if the settings say so: a batch has this much, or one row. Arrow has no array of texts
+# beyond 2 GiB, and memory holds a batch several times.
+_BATCH_BYTES = 64 * 2**20
 _LEVEL = 1
 _UNLIKE = frozenset({"text", "title", "path", "query", "question", "note_id", "id", "run_id"})
 _TYPES: Mapping[Type, pa.DataType] = {
@@ -41,6 +44,7 @@ _TYPES: Mapping[Type, pa.DataType] = {
 # Reasons and names may hold control characters.
 _JSON = json.JSONDecoder(strict=False)
 _TEXTS = ("VARCHAR", "VARCHAR[]")
+_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 def export_catalog(connection: apsw.Connection, table: Table, target: Path, *, texts: bool, spaces: str | None) -> int:
@@ -48,16 +52,21 @@ def export_catalog(connection: apsw.Connection, table: Table, target: Path, *, t
     names = tuple(sql.EXPORTS[table.name].columns)
     as_bytes = {column.name for column in table.columns if column.type in _TEXTS}
     cursor = sql.rows(connection, table.name, as_bytes, spaces)
-    batches = (dict(zip(names, zip(*rows, strict=True), strict=True)) for rows in _batches(cursor, table.name))
-    return _write(table, target, batches, texts=texts)
+
+    def columns(batch: list[tuple[Value, ...]]) -> dict[str, Sequence[object]]:
+        return dict(zip(names, zip(*batch, strict=True), strict=True))
+
+    return _write(table, target, map(columns, _batches(cursor, table.name, _size)), texts=texts)
 
 
 def export_rows(table: Table, rows: Iterable[Mapping[str, object]], target: Path) -> int:
     """Write rows that come from elsewhere; how many they are."""
-    batches = (
-        {name: [row.get(name) for row in some] for name in table.names} for some in _batches(iter(rows), table.name)
-    )
-    return _write(table, target, batches, texts=True)
+
+    def columns(batch: list[Mapping[str, object]]) -> dict[str, Sequence[object]]:
+        return {name: [row.get(name) for row in batch] for name in table.names}
+
+    batches = _batches(rows, table.name, lambda row: _size(row.values()))
+    return _write(table, target, map(columns, batches), texts=True)
 
 
 def export_vectors(connection: apsw.Connection, model: sql.Model, target: Path, spaces: str | None) -> int:
@@ -76,7 +85,7 @@ def export_vectors(connection: apsw.Connection, model: sql.Model, target: Path, 
     options = {"compression": "none", "use_dictionary": ["model"], "write_statistics": False}
     count = 0
     with pq.ParquetWriter(target, schema, **options) as writer:
-        for rows in _batches(sql.vectors(connection, model, spaces), "vectors"):
+        for rows in _batches(sql.vectors(connection, model, spaces), "vectors", _size):
             hashes, blobs = zip(*rows, strict=True)
             # From the bytes as they are. (pa.array of numpy's would import pandas, which takes a second.)
             bits = pa.py_buffer(b"".join(blobs))
@@ -91,18 +100,36 @@ def export_vectors(connection: apsw.Connection, model: sql.Model, target: Path, 
     return count
 
 
-def fingerprint(keys: Iterable[tuple[int, bytes]]) -> tuple[str, int]:
-    """What tells whether any vector was added, replaced or deleted; and how many there are."""
+def fingerprint(vectors: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
+    """What tells whether any vector was added, replaced or deleted; and how many there are.
+
+    Of the numbers themselves: the id of a row that was deleted comes again, and a text may be embedded anew.
+    """
     digest, count = hashlib.blake2b(digest_size=16), 0
-    for number, text_hash in keys:
-        digest.update(b"%d %b " % (number, text_hash))
+    for text_hash, vector in vectors:
+        digest.update(b"%d %b %d " % (len(text_hash), text_hash, len(vector)))
+        digest.update(vector)
         count += 1
     return digest.hexdigest(), count
 
 
-def _batches(rows: Iterator[object], table: str) -> Iterator[list]:  # type: ignore[type-arg]  # rows of any shape
-    while some := list(islice(rows, _BATCH_OF.get(table, _BATCH))):
+def _batches(rows: Iterable[Row], table: str, size_of: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """Not too many rows at a time, nor too large ones."""
+    most, some, room = _BATCH_OF.get(table, _BATCH), list[Row](), _BATCH_BYTES
+    for row in rows:
+        size = size_of(row)
+        if some and (size > room or len(some) == most):
+            yield some
+            some, room = [], _BATCH_BYTES
+        some.append(row)
+        room -= size
+    if some:
         yield some
+
+
+def _size(values: Iterable[object]) -> int:
+    """Of the texts and blobs, which are what may be large."""
+    return sum(len(value) for value in values if isinstance(value, bytes | str))
 
 
 def _write(table: Table, target: Path, batches: Iterable[Mapping[str, Sequence[object]]], *, texts: bool) -> int:
@@ -116,6 +143,7 @@ def _write(table: Table, target: Path, batches: Iterable[Mapping[str, Sequence[o
             columns = _arrays(table, batch, texts=texts)
             count += len(columns[0])
             writer.write_batch(pa.record_batch(columns, schema=schema))
+            del batch, columns  # before the next one is fetched
     return count
 
 
@@ -141,13 +169,29 @@ def _array(column: Column, values: Sequence[object]) -> pa.Array:
 
 
 def _plain(kind: Type) -> Callable[[Sequence[object]], pa.Array]:
-    return lambda values: pa.array(values, _TYPES[kind])
+    wanted = _TYPES[kind]
+
+    def convert(values: Sequence[object]) -> pa.Array:
+        try:
+            return pa.array(values, wanted)
+        except _UNFIT:  # from a file that somebody has written in
+            return pa.chunked_array([_one(value, wanted) for value in values], wanted).combine_chunks()
+
+    return convert
+
+
+def _one(value: object, wanted: pa.DataType) -> pa.Array:
+    try:
+        return pa.array([value], wanted)
+    except _UNFIT:
+        return pa.nulls(1, wanted)
 
 
 def _texts(values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(values, pa.string())
-    except (pa.ArrowInvalid, UnicodeEncodeError):  # not UTF-8; or, from elsewhere, half a character
+    # Not UTF-8; or, from elsewhere, half a character, or no text at all.
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
         return pa.array([None if value is None else _decoded(value) for value in values], pa.string())
 
 
@@ -177,14 +221,14 @@ def _cast(values: Sequence[object], kind: Type) -> pa.Array:
     texts = [value or None for value in values]
     try:
         return pa.array(texts, pa.string()).cast(wanted)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.chunked_array([_cast_one(text, wanted) for text in texts], wanted).combine_chunks()
 
 
 def _cast_one(text: object, wanted: pa.DataType) -> pa.Array:
     try:
         return pa.array([text], pa.string()).cast(wanted)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.nulls(1, wanted)
 
 

@@ -23,7 +23,7 @@ from nescord.locks import held_at_once
 from nescord.marts import Built
 from nescord.reports import golden, retention
 from nescord.reports.index import index_of, index_of_all
-from nescord.reports.kernel import NotebookRun, jupyter_home, run_notebook
+from nescord.reports.kernel import Failure, NotebookRun, jupyter_home, run_notebook
 from nescord.reports.retention import INDEX, Report, ReportPage
 from nescord.settings import Settings
 from nescord.times import utc_text
@@ -115,6 +115,8 @@ class Building:
     def publish(self) -> Report:
         """Write the index and let the report be the latest. What is older than the kept ones goes.
 
+        A notebook that never came to its end (its `run` raised, or was not called) counts as failed.
+
         Raises:
             ReportError: somebody has removed the report meanwhile, or the disk failed.
         """
@@ -127,7 +129,7 @@ class Building:
             space=self._space,
             seconds=round(time.monotonic() - self._began, 1),
             remarks=self._remarks,
-            pages=tuple(self._pages[name] for name in sorted(self._pages)),
+            pages=tuple(self._pages.get(path.stem) or _lacking(path) for path in self.notebooks),
         )
         try:
             shutil.rmtree(self._home, ignore_errors=True)  # with all that was written on the way
@@ -248,6 +250,12 @@ def tidy(room: Path, settings: Settings, *, dry_run: bool = False) -> list[Path]
         language = kept[-1].language if kept else settings.language
         durable.write_file(room / INDEX, index_of_all(kept, settings.timezone, language).encode("utf-8"))
     return going
+
+
+def _lacking(notebook: Path) -> ReportPage:
+    """What stands for a notebook of which there is no page: without it a report would count as whole."""
+    failure = Failure(0, "", "it did not come to its end")
+    return ReportPage(notebook.stem, notebook.stem, "", 0, 0.0, 0.0, 0, failure)
 
 
 def _told(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`reports/` of the data folder: which reports there are, which of them is the latest, and which may go.
 
-reports/latest.json           {stamp, …} of the newest one: renamed into place when all of it is on disk
+reports/latest.json           {stamp, …} of the newest one of all spaces: renamed into place when all of it is on disk
 reports/index.html            all that are kept, with links
 reports/<stamp>/report.json   written last: without it a report is half built
 reports/<stamp>/NN_name.html  the pages, and index.html
@@ -50,8 +50,8 @@ class ReportPage:
 class Report:
     """One report: when it was begun (UTC text), of which marts, for which space ("" for all), and its pages.
 
-    `remarks` are what a person should know of the marts and the golden queries it was made from. True when no notebook
-    failed.
+    `remarks` are what a person should know of the marts and the golden queries it was made from. True when each of its
+    notebooks came to its end and none failed.
     """
 
     stamp: str
@@ -65,7 +65,7 @@ class Report:
     remarks: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return not self.failed
+        return bool(self.pages) and not self.failed
 
     @property
     def failed(self) -> tuple[ReportPage, ...]:
@@ -85,15 +85,23 @@ class Report:
 
 
 def latest(room: Path) -> Report | None:
-    """The newest report that is whole; None where there is none. `room` is `reports/`."""
+    """The newest report of all spaces; where there is none, the newest at all, or None. `room` is `reports/`.
+
+    Half-built ones do not count; those in which a notebook failed do.
+    """
     try:
         name = str(json.loads((room / _LATEST).read_bytes())["stamp"])
     except (OSError, ValueError, KeyError, TypeError):
         name = ""
     found = read(room, name)
-    if found is None:  # a kill between the two files, or somebody removed it
-        found = max(complete(room), key=_order, default=None)
+    if found is None or found.space:  # a kill between the two files, or somebody removed it
+        found = max(complete(room), key=lambda report: (not report.space, _order(report)), default=None)
     return found
+
+
+def latest_of(room: Path, space: str) -> Report | None:
+    """The newest report of that space alone; None where there is none."""
+    return next((report for report in reversed(complete(room)) if report.space == space), None)
 
 
 def read(room: Path, stamp: str) -> Report | None:
@@ -131,7 +139,7 @@ def begin(room: Path, now: datetime) -> Path:
 
 
 def publish(report: Report) -> None:
-    """Let it be the latest, for good.
+    """Let it be there for good, and be the latest if it is of all spaces.
 
     Raises:
         FileNotFoundError: somebody has removed it meanwhile.
@@ -144,15 +152,23 @@ def publish(report: Report) -> None:
     durable.write_file(report.folder / _REPORT, text)
     room = report.folder.parent
     durable.sync_folder(room)
-    durable.write_file(room / _LATEST, text)
+    if not report.space:
+        durable.write_file(room / _LATEST, text)
 
 
 def prune(room: Path, keep: int = KEPT, *, dry_run: bool = False) -> list[Path]:
-    """Remove all but the newest reports, and what killed builds have left; what that is, or in a dry run would be.
+    """Remove what is not kept, and what killed builds have left; what that is, or in a dry run would be.
 
-    Only while nobody builds a report.
+    Of each space, and of all spaces together, the newest `keep` are kept, and the newest one in which nothing failed:
+    however often a report fails, the last good one can be read. Only while nobody builds a report.
     """
-    kept = {report.stamp for report in complete(room)[-keep:]}
+    kept: set[str] = set()
+    by_space: dict[str, list[Report]] = {}
+    for report in complete(room):
+        by_space.setdefault(report.space, []).append(report)
+    for reports in by_space.values():
+        good = [report for report in reports if report]
+        kept |= {report.stamp for report in (*reports[-keep:], *good[-1:])}
     going = [path for path in _reports(room) if path.name not in kept]
     if room.is_dir():
         going += [path for path in room.iterdir() if durable.is_temporary(path)]

@@ -73,11 +73,13 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class LatestReport:
-    """The newest report: its stamp (the name of its folder), when it was begun, and which notebooks failed."""
+    """The newest report: its stamp (the name of its folder), when it was begun, which notebooks failed, and of which
+    space it is ("" for all)."""
 
     stamp: str
     at: str
     failed: tuple[str, ...]
+    space: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def _report(room: Path) -> LatestReport | None:
     found = retention.latest(room)
     if found is None:
         return None
-    return LatestReport(found.stamp, found.built_at, tuple(page.notebook for page in found.failed))
+    return LatestReport(found.stamp, found.built_at, tuple(page.notebook for page in found.failed), found.space)
 
 
 def _backups(store: BackupStore) -> Backups | None:

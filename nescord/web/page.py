@@ -219,7 +219,8 @@ class Page:
         failed = self._chip("bad", texts("report.failed", count=len(report.failed))) if report.failed else Markup()
         link = element("a", texts("report.open"), href=f"reports/{report.stamp}/index.html")
         every = element("a", texts("report.all"), href="reports/")
-        facts = [(texts("report.latest"), joined(self._ago(report.at), " ", failed)), (link, every)]
+        space = joined(" · ", texts("report.space", space=report.space)) if report.space else Markup()
+        facts = [(texts("report.latest"), joined(self._ago(report.at), space, " ", failed)), (link, every)]
         return self._card("reports", _facts(facts))
 
     def _safety(self, figures: Figures | None) -> Markup:

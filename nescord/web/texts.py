@@ -83,6 +83,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "report.latest": ("Latest report", "最新のレポート"),
     "report.open": ("Open it", "最新のレポートを開く"),
     "report.all": ("All reports", "すべてのレポート"),
+    "report.space": ("only of {space}", "{space} のみ"),
     "report.failed": ("{count} incomplete", "{count} 件が途中まで"),
     "no_report": (
         "No report yet: nescord report build, or the weekly flow, makes one.",
