@@ -40,7 +40,7 @@ notes = con.sql(
     "SELECT note_id, coalesce(title, right(note_id, 8)) AS title, source, source_kind, lang, created_at, updated_at, "
     "chars FROM notes WHERE trashed_at IS NULL ORDER BY note_id"
 ).df()
-notes["changed"] = notes.updated_at.dt.date
+notes["changed"] = notes.updated_at.dt.tz_localize(None).dt.normalize()
 [(chunks, tags, links, trashed, failed)] = con.sql(
     "SELECT (SELECT count(*) FROM chunks), (SELECT count(DISTINCT tag) FROM tags), "
     "(SELECT count(*) FROM links WHERE to_note IS NOT NULL), "
@@ -59,6 +59,12 @@ say(
     links=links,
     trashed=trashed,
 )
+if undated := reading.undated(con):
+    say(
+        "{n} 件のノートの日付はありえないもの（1900 年より前、または先の日）なので、時間についての話では数えません。",
+        "The dates of {n:note} cannot be (before 1900, or still to come): what is told of time leaves these out.",
+        n=undated,
+    )
 
 # %%
 say.heading("どのように増えてきましたか？", "How does it grow?")
@@ -82,6 +88,7 @@ if len(created) > 1:
     ax.set_title(say.text("ノートの数の移り変わり", "Notes over time"))
     ax.set_ylabel(say.text("ノート数", "notes"))
     ax.set_ylim(bottom=0)
+    ax.set_xlim(days[0] - max(timedelta(days=1), (now - days[0]) / 40), now + timedelta(days=1))
     ax.yaxis.set_major_formatter("{x:,.0f}")
     style.show(fig, say.text("作成日ごとに積み上げたノートの数", "The number of notes by the day each was created"))
 
@@ -149,7 +156,7 @@ tables.table(
 say.heading("いつ書いていますか？", "When is it written?")
 # A note tells when it was written and when it was changed last, not what happened between.
 WEEKS = 53
-moments = pd.concat([notes.created_at, notes.updated_at[notes.changed != notes.created_at.dt.date]]).dropna()
+moments = pd.concat([notes.created_at, notes.updated_at[notes.changed.dt.date != notes.created_at.dt.date]]).dropna()
 days = pd.to_datetime(moments.dt.date)
 monday = pd.Timestamp(now.date()) - timedelta(days=now.weekday() + 7 * (WEEKS - 1))
 days = days[(days >= monday) & (days <= pd.Timestamp(now.date()))]

@@ -21,7 +21,7 @@ import pandas as pd
 from IPython.display import display
 
 from nescord.home import DataFolder
-from nescord.reports import axes, golden, intervals, reading, style, tables, texts
+from nescord.reports import asking, axes, golden, intervals, reading, style, tables, texts
 from nescord.settings import Settings
 
 # %% tags=["parameters"]
@@ -534,9 +534,7 @@ if usable:
     say.heading("どの質問に答えられませんでしたか？", "Which golden queries are not answered?")
     wanted = "hybrid" if "hybrid" in overall else best
     missed = [each for each in newest.queries if each.expected and each.ranks.get(wanted) == ()]
-    known = {}
-    if has_texts and Path(newest.file).is_file():
-        known = {each.id: each.query for each in golden.load(Path(newest.file))}
+    known = asking.golden_words(newest) if has_texts else {}
     if not missed:
         say("すべての質問で、正解が 10 位までに入りました。", "The right note was among the first ten for every query.")
     else:

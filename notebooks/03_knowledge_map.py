@@ -38,7 +38,7 @@ notes = con.sql(
 ).df()
 title = dict(zip(notes.note_id, notes.title, strict=True))
 lang = dict(zip(notes.note_id, notes.lang, strict=True))
-notes["changed"] = notes.updated_at.dt.date
+notes["changed"] = notes.updated_at.dt.tz_localize(None).dt.normalize()
 means = nearness.note_means(con)
 say(
     "{notes} 件のノートのうち {embedded} 件に、意味のベクトルがあります。",
@@ -208,16 +208,26 @@ bridges = linking.bridges(graph, topic_of).head(10)
 if len(bridges):
     bridges["title"] = bridges.note_id.map(title)
     bridges["crossed"] = bridges.crossed.map("{:.1%}".format)
-    say(
-        "離れたノートを結ぶ道は、多くが次のノートを通ります。なくなると、知識は離ればなれになります。",
-        "The ways between distant notes lead through these; without them, what is known falls apart.",
-    )
+    say("離れたノートを結ぶ道は、多くが次のノートを通ります。", "The ways between distant notes lead through these.")
+    if holding := int(bridges.holds.sum()):
+        say(
+            "そのうち {n} 件は、ほかに道のない要所です。なくなると、つながっていたノートが離ればなれになります。",
+            "{n} of them {are} the only way: without such a note, what hangs together falls apart.",
+            n=holding,
+            are="is" if holding == 1 else "are",
+        )
+    else:
+        say(
+            "どの 1 件がなくなっても、ほかの道が残るので、つながりは切れません。",
+            "None of them is the only way: without any one of them, the others still hang together.",
+        )
     display(
         tables.table(
             bridges,
             names={
                 "title": say.text("題名", "title"),
                 "crossed": say.text("通る道の割合", "of the ways"),
+                "holds": say.text("ほかに道なし", "the only way"),
                 "topics": say.text("結ぶ話題の数", "topics joined"),
             },
         )
@@ -267,7 +277,7 @@ else:
 if len(linked) >= 5:
     picks = np.random.default_rng(0).integers(0, len(means), (2, 5000))
     picks = picks[:, picks[0] != picks[1]]
-    anyone = (means.vectors[picks[0]] * means.vectors[picks[1]]).sum(axis=1)
+    anyone = nearness.cosines(means.vectors, *picks)
     fig, ax = style.figure(height=3)
     edges = np.linspace(min(anyone.min(), linked.min()), 1, 40)
     for cosines, colour, name in (

@@ -174,7 +174,8 @@ else:
 
 # %%
 say.heading("どのノートも答えていない問いは？", "Which questions does no note answer?")
-open_ones = questions[(questions.unanswered > 0)]
+# What was answered when it was asked last is a gap no more.
+open_ones = questions[questions.is_open]
 if len(open_ones):
     say(
         "{open} 件の問いに、答えるノートがありませんでした。いちばん多いのは「{first}」（{times} 回）です。",
@@ -196,7 +197,10 @@ if len(open_ones):
         )
     )
 elif len(questions):
-    say("すべての問いに、答えるノートがありました。", "Every question found a note.")
+    say(
+        "どの問いにも、最後に尋ねたときには答えるノートがありました。",
+        "Every question found a note when it was asked last.",
+    )
 else:
     say("まだ何も尋ねられていません。", "Nothing was asked yet.")
 

@@ -69,21 +69,27 @@ else:
         first=runs["started"].iloc[0].date(), n=len(runs), bad=int(is_bad.sum()), share=failed.value, low=failed.low,
         high=failed.high, retries=int(runs["retries"].fillna(0).sum()),
     )  # fmt: skip
-    if is_bad.any():
+    failing = con.sql(
+        """
+        SELECT flow, min(started) AS since, count(*) AS times FROM events_flow AS run
+        WHERE state IN ('FAILED', 'CRASHED') AND started > coalesce((SELECT max(started) FROM events_flow AS good
+            WHERE good.flow = run.flow AND good.state = 'COMPLETED'), '-infinity'::TIMESTAMPTZ)
+        GROUP BY flow ORDER BY since, flow
+        """
+    ).df()
+    for each in failing.itertuples():
+        say(
+            "<strong>{flow} は {when} から成功していません（失敗 {n} 回）。</strong>",
+            "<strong>{flow} has not gone well since it failed on {when} ({n:failure}).</strong>",
+            flow=each.flow, when=each.since.date(), n=each.times,
+        )  # fmt: skip
+    if is_bad.any() and failing.empty:
         last = runs[is_bad].iloc[-1]
-        after = runs[(runs["flow"] == last["flow"]) & (runs["started"] > last["started"])]
-        if (after["state"] == "COMPLETED").any():
-            say(
-                "最後の失敗は {when} の {flow} で、その後は成功しています。",
-                "The last failure was {flow} on {when}; it has gone well since.",
-                when=last["started"].date(), flow=last["flow"],
-            )  # fmt: skip
-        else:
-            say(
-                "<strong>{flow} は {when} に失敗し、その後まだ成功していません。</strong>",
-                "<strong>{flow} failed on {when} and has not gone well since.</strong>",
-                when=last["started"].date(), flow=last["flow"],
-            )  # fmt: skip
+        say(
+            "最後の失敗は {when} の {flow} でした。失敗したどのフローも、その後は成功しています。",
+            "The last failure was {flow} on {when}; every flow that failed has gone well since.",
+            when=last["started"].date(), flow=last["flow"],
+        )  # fmt: skip
     flows = sorted(runs["flow"].unique(), reverse=True)
     fig, ax = style.figure(height=1.2 + 0.38 * len(flows))
     place = runs["flow"].map({flow: at for at, flow in enumerate(flows)})
@@ -168,8 +174,8 @@ chunks, waiting = con.sql(
 ).fetchall()[0]
 if model is None:
     say(
-        "ベクトルのモデルは使われていないので、{n} 個の断片は語だけで探せます。",
-        "No model is in use: {n:chunk is/chunks are} found by words only.",
+        "ベクトルはまだないので、{n} 個の断片は語だけで探せます。",
+        "There are no vectors yet: {n:chunk is/chunks are} found by words only.",
         n=chunks,
     )
 elif not waiting:
@@ -215,9 +221,9 @@ else:
     age = (pd.Timestamp(built_at) - newest["created_at"]) / pd.Timedelta(days=1)
     say(
         "{n} 世代あり、合わせて {size} です。いちばん新しいのは {when}（このレポートの {age:,.1f} 日前）でした。",
-        "There are {n:backup}, {size} together; the newest is of {when}, {age:,.1f} days before this report.",
+        "There {are} {n:backup}, {size} together; the newest is of {when}, {age:,.1f} days before this report.",
         n=len(backups), size=axes.size(backups["bytes_total"].max()), when=newest["created_at"].date(),
-        age=max(0.0, age),
+        age=max(0.0, age), are="is" if len(backups) == 1 else "are",
     )  # fmt: skip
     bad = backups[backups["status"] == "bad"]
     if len(bad):
@@ -308,22 +314,22 @@ else:
         elif math.isinf(middle) or math.isinf(late):
             say(
                 "空きは {free} です。減っているかどうかは、まだはっきりしません。減っているとしても、"
-                "いっぱいになるのは早くて {soon:,.0f} か月後です。",
-                "{free} are free. Whether that shrinks is not clear; if it does, the disk is full in {soon:,.0f} "
-                "months at the earliest.",
-                free=axes.size(free), soon=soon,
+                "いっぱいになるのは早くて {soon}後です。",
+                "{free} are free. Whether that shrinks is not clear; if it does, the disk is full in {soon} "
+                "at the earliest.",
+                free=axes.size(free), soon=say.span(soon),
             )  # fmt: skip
         else:
+            ends = [say.span(soon), say.span(late)]
+            span = ends[0] if ends[0] == ends[1] else say.text("{a}〜{b}", "{a} to {b}", a=ends[0], b=ends[1])
             say(
                 "空きは {free}、ひと月に約 {loss} ずつ減っています。このままなら"
-                "<strong>約 {middle:,.0f} か月</strong>でいっぱいになります（95% の確かさで "
-                "{soon:,.0f}〜{late:,.0f} か月）。"
+                "<strong>約 {middle}</strong>でいっぱいになります（95% の確かさで {range}）。"
                 "この {days:.0f} 日が続くとしたときの話で、大きな取り込みや掃除があれば変わります。",
-                "{free} are free, some {loss} less each month: <strong>full in about {middle:,.0f} "
-                "months</strong> ({soon:,.0f} to {late:,.0f} with 95 % confidence), if it goes on like in these "
-                "{days:.0f} "
-                "days; a large import or a clean-up changes it.",
-                free=axes.size(free), loss=axes.size(a_month), middle=middle, soon=soon, late=late,
+                "{free} are free, some {loss} less each month: <strong>full in about {middle}</strong> "
+                "({range} with 95 % confidence), if it goes on like in these {days:.0f} days; "
+                "a large import or a clean-up changes it.",
+                free=axes.size(free), loss=axes.size(a_month), middle=say.span(middle), range=span,
                 days=abs(days.iloc[0]),
             )  # fmt: skip
         fig, ax = style.figure(height=3)

@@ -165,16 +165,21 @@ if calls:
             n=len(past), middle=ahead.middle, low=ahead.low, high=ahead.high,
         )  # fmt: skip
         if spent >= limit:
-            say("<strong>上限はもう使い切りました。</strong>", "<strong>The limit is used up already.</strong>")
+            # What `nescord budget allow` has added to the limit is not in the marts.
+            say(
+                "<strong>設定の上限を超えています。</strong>"
+                "追加で許可した分（<code>nescord budget allow</code>）は、ここでは数えていません。",
+                "<strong>That is beyond the limit in the settings.</strong> Allowances "
+                "(<code>nescord budget allow</code>) are not counted here.",
+            )
         elif ahead.over < 0.005:
             say("上限に届くことは、まずありません。", "It hardly reaches the limit.")
         else:
             say(
                 "<strong>上限に届く見込みは {chance:.0%} です</strong>（届くと、"
-                "月が変わるまで語だけの検索になります）。",
+                "<code>nescord budget allow</code> で許可しないかぎり、月が変わるまで語だけの検索になります）。",
                 "<strong>The chance that it reaches the limit is {chance:.0%}</strong>; then search is by words "
-                "until the "
-                "month is over.",
+                "until the month is over, unless more is allowed (<code>nescord budget allow</code>).",
                 chance=ahead.over,
             )  # fmt: skip
     fig, ax = style.figure(height=3.2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ import nbformat
 import networkx as nx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from marts_world import begun, rows, written
+from marts_world import begun, embed, rows, settings_of, written
 from notebooks_world import EVIL, NOTEBOOKS, empty, lived_in, markup, of_one_note, run_plainly
 
-from nescord import Settings, marts
+from nescord import KnowledgeManager, Settings, marts
 from nescord.errors import UsageError
+from nescord.marts.counting import count_words
 from nescord.marts.schema import TABLES
-from nescord.reports import asking, linking, nearness, pairing, reading, style, tables, texts, topics
+from nescord.reports import asking, golden, linking, nearness, pairing, reading, style, tables, texts, topics
 from nescord.reports.kernel import run_notebook
 
 # How DuckDB 2.0 makes a frame, which pandas 3.1 will not like for ever.
@@ -119,6 +123,48 @@ def test_nothing_one_note_a_space_and_marts_without_texts_are_shown_in_both_lang
     assert "onerror" not in json.dumps(without)
 
 
+@pytest.mark.slow
+def test_dates_that_cannot_be_stop_no_notebook_and_count_for_no_time(tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    for number, created in enumerate(("9999-12-31", "0001-01-01", "9999-12-31T23:00:00Z", "2099-05-01")):
+        text = f"---\ncreated: {created}\n---\nan odd note, number {number}"
+        (vault / f"odd {number}.md").write_text(text, encoding="utf-8")
+    (vault / "plain.md").write_text("a note of today", encoding="utf-8")
+    (vault / "old.md").write_text("---\ncreated: 1911-02-03\n---\na letter", encoding="utf-8")
+    settings = settings_of(tmp_path / "state")
+    with KnowledgeManager.open(settings) as km:
+        km.ingest(vault)
+    with written(settings) as connection:
+        for path, moment in (("odd 0.md", "9999-12-31T23:59:59Z"), ("odd 1.md", "0001-01-01T00:00:00Z")):
+            connection.execute("UPDATE note SET updated_at = ? WHERE path = ?", (moment, path))
+            assert connection.changes() == 1
+    marts.build(settings)
+    con = reading.open_marts(str(settings.data_dir))
+    assert reading.undated(con) == 4
+    [(now, first, last)] = con.sql("SELECT max(built_at), min(created_at), max(created_at) FROM mart, notes").fetchall()
+    assert first.year == 1911
+    assert last <= now
+    cases = [(settings, "en", ""), (settings, "ja", "personal")]
+    for english, japanese in run_plainly(cases, NAMES).values():
+        assert len(english) == len(japanese)
+    overview = "".join(each.get("html", "") for each in run_plainly(cases[:1], NAMES[:1])[NAMES[0]][0])
+    assert "1 note came in the last 30 days, 1 note in the last year." in overview
+    assert "The dates of 4 notes cannot be" in overview
+
+
+def test_a_moment_just_after_the_build_began_is_that_of_the_build(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "soon", "later")
+    now = datetime.now(UTC)
+    with written(settings) as connection:
+        for title, ahead in (("soon", timedelta(minutes=5)), ("later", timedelta(hours=2))):
+            connection.execute("UPDATE note SET created_at = ? WHERE title = ?", ((now + ahead).isoformat(), title))
+    marts.build(settings)
+    con = reading.open_marts(str(settings.data_dir))
+    told = con.sql("SELECT title, created_at = built_at FROM notes, mart ORDER BY title").fetchall()
+    assert told == [("later", None), ("soon", True)]
+
+
 def _cells(html: str) -> list[str]:
     return [part.partition("</td>")[0] for part in html.split("<td")[1:]]
 
@@ -134,6 +180,14 @@ def test_a_sentence_counts_and_escapes_what_is_put_into_it() -> None:
     assert texts.Speaker("ja").text("{n} 件", "", n=1200) == "1,200 件"
     with pytest.raises(UsageError, match='"ja" or "en"'):
         texts.Speaker("fr")
+
+
+def test_a_stretch_of_time_is_told_in_days_below_two_months() -> None:
+    ja, en = texts.Speaker("ja"), texts.Speaker("en")
+    assert [en.span(months) for months in (0.01, 1 / 30.44, 0.3, 1.99, 2, 14.4)] == [
+        *("less than a day", "1 day", "9 days", "61 days", "2 months", "14 months")
+    ]
+    assert [ja.span(months) for months in (0.01, 0.3, 14.4)] == ["1 日足らず", "9 日", "14 か月"]
 
 
 def test_a_table_holds_no_markup_of_a_note_and_shows_what_is_missing() -> None:
@@ -157,6 +211,19 @@ def test_a_table_holds_no_markup_of_a_note_and_shows_what_is_missing() -> None:
     assert "&lt;b&gt;" in html
     assert "+1" in html
     assert "x" * 80 not in tables.table(frame)._repr_html_()
+
+
+def test_full_width_letters_make_words_as_narrow_ones_do_and_half_width_kana_count_one_by_one() -> None:
+    counted = {
+        "ＡＢＣ１２ ｘｙ": 2,
+        "ＡＢcéＤ": 1,
+        "ＡＢc４日Ａ": 3,
+        "ｶﾞｷ、。（）！": 2,
+        "Abｱ ｱAb": 4,
+        "\ufeffab\ufffd": 1,
+        "Ａ": 1,
+    }
+    assert count_words(pa.array([*counted], pa.string())).to_pylist() == [*counted.values()]
 
 
 # --- plots ---
@@ -190,6 +257,7 @@ def test_a_label_is_one_short_line() -> None:
 def test_a_notebook_of_one_space_sees_what_marts_of_that_space_alone_would_hold(tmp_path: Path) -> None:
     settings = begun(tmp_path / "data", "mine [[x]] #a", "mine too")
     begun(tmp_path / "data", "theirs [[mine]] #b", space="guild:7")
+    embed(settings)
     with written(settings) as connection:
         for spaces, who in (('["guild:7"]', "guild:7"), (None, "user:1"), ('["guild:7", "user:1"]', "user:1")):
             connection.execute(
@@ -204,9 +272,15 @@ def test_a_notebook_of_one_space_sees_what_marts_of_that_space_alone_would_hold(
             )
     marts.build(settings)
     narrowed = reading.open_marts(str(settings.data_dir), space="guild:7")
-    ours = {table.name: narrowed.sql(f"FROM {table.name}").fetchall() for table in TABLES}
+    vectors = narrowed.sql(
+        "SELECT DISTINCT view_name FROM duckdb_views() WHERE view_name LIKE 'embeddings%'"
+    ).fetchall()
+    views = [*(table.name for table in TABLES), *(name for (name,) in vectors), "chunk_vectors"]
+    ours = {view: sorted(narrowed.sql(f"FROM {view}").fetchall(), key=str) for view in views}
     marts.build(settings, spaces={"guild:7"})
-    theirs = {table.name: rows(settings, f"FROM {table.name}") for table in TABLES}
+    theirs = {view: sorted(rows(settings, f"FROM {view}"), key=str) for view in views}
+    assert any(view.startswith("embeddings_") for view in views)
+    assert len(ours["embeddings"]) == len(ours["chunk_vectors"]) == 1
     assert len(ours["notes"]) == len(ours["questions"]) == 1
     # To a note of another space, a link of marts of one space leads nowhere.
     ours["links"], theirs["links"] = ([row[:4] for row in each["links"]] for each in (ours, theirs))
@@ -237,6 +311,20 @@ def test_no_note_and_one_note_have_no_neighbours() -> None:
     for vectors in (np.zeros((0, 4), np.float32), np.ones((1, 4), np.float32)):
         assert len(nearness.near_pairs(vectors, at_least=-1)) == 0
         assert len(nearness.nearest_cosines(vectors)) == 0
+
+
+def test_a_copy_is_as_near_as_can_be_and_not_nearer() -> None:
+    """Rows of length 1 that are the same: rounding gives some of them a cosine of 1.0000001, beyond a histogram."""
+    means = _means(np.repeat(np.random.default_rng(0).standard_normal((300, 64)), 2, axis=0))
+    raw = (means.vectors * means.vectors).sum(axis=1)
+    assert raw.max() > 1
+    for nearest in (
+        nearness.nearest_cosines(means.vectors),
+        nearness.near_pairs(means.vectors, at_least=0.9).cosine,
+        nearness.cosines(means.vectors, np.arange(0, 600, 2), np.arange(1, 600, 2)),
+    ):
+        assert nearest.max() == 1
+        assert np.histogram(nearest, np.linspace(0.2, 1, 45))[0].sum() == len(nearest) >= 300
 
 
 def test_the_same_notes_give_the_same_topics_named_by_their_own_words() -> None:
@@ -281,6 +369,13 @@ def test_bridges_and_links_worth_making_are_found() -> None:
     bridges = linking.bridges(graph, {"n1": 0, "n3": 1, "n4": 1})
     assert bridges.note_id.tolist() == ["n2", "n1"]
     assert bridges.topics.tolist() == [2, 0]
+    # Of the six ways between two others of five notes, n2 is on five; n5 is on none and ends none.
+    assert bridges.crossed.tolist() == pytest.approx([5 / 6, 3 / 6])
+    assert bridges.holds.tolist() == [True, True]
+    ring = linking.bridges(nx.DiGraph([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]), {})
+    assert len(ring) == 5
+    assert not ring.holds.any()
+    assert linking.bridges(nx.DiGraph([(0, 1), (1, 2), (3, 4)]), {}).crossed.tolist() == pytest.approx([1 / 2])
     close = [[1, 0, 0], [1, 0.3, 0], [0, 1, 0], [0, 0, 1], [0, 0.1, 1], [0.9, 0, 0.5]]
     worth = linking.links_worth_making(graph, _means(close), 0.8)
     # n3 and n4 say the same; n0 and n1 are linked.
@@ -305,6 +400,45 @@ def test_questions_are_told_apart_by_what_they_say_and_find_the_notes_they_ask_f
     gaps = asking.missing_words(con, questions[questions.unanswered > 0])
     assert gaps.word.tolist()[:2] == ["解約金", "kettle"]
     assert gaps.asked.tolist()[:2] == [3, 2]
+
+
+def test_a_question_is_open_no_more_when_it_was_answered_the_last_time(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "a note")
+    asked = (("Where is  the KEY?", 0), ("where is the key", 1), ("the lock?", 1), ("The lock", 0), ("a door", 0))
+    with written(settings) as connection:
+        for day, (text, is_answered) in enumerate(asked, 1):
+            connection.execute(
+                "INSERT INTO question (at, spaces, text, mode, is_answered) VALUES (?, NULL, ?, 'extract', ?)",
+                (f"2026-10-{day:02}T00:00:00Z", text, is_answered),
+            )
+    marts.build(settings)
+    questions = asking.questions(reading.open_marts(str(settings.data_dir)))
+    told = questions[["text", "times", "unanswered", "is_open"]].to_numpy().tolist()
+    assert told == [["Where is  the KEY?", 2, 1, False], ["the lock?", 2, 1, True], ["a door", 1, 1, True]]
+    page = "".join(each.get("html", "") for each in run_plainly([(settings, "en", "")], NAMES[2:])[NAMES[2]][0])
+    assert "2 questions found no note that answers" in page
+    assert "KEY" not in page
+
+
+def test_what_golden_queries_said_is_told_only_while_their_file_is_as_it_was(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "Coffee beans are ground")
+    file = tmp_path / "data" / golden.NAME
+    asked = '{"id": "one", "query": "coffee", "expected": ["nowhere.md"]}\n'
+    file.write_text(asked, encoding="utf-8")
+    run = golden.ask(settings)
+    assert run is not None
+    assert asking.golden_words(run) == {"one": "coffee"}
+    file.write_text(asked.replace("coffee", "tea"), encoding="utf-8")
+    assert asking.golden_words(run) == {}
+    file.write_text(asked + "not json\n", encoding="utf-8")
+    assert asking.golden_words(run) == {}
+    broken = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    assert asking.golden_words(replace(run, fingerprint=broken)) == {}  # it was broken while it was looked at
+    marts.build(settings)
+    shown = run_plainly([(settings, "en", "")], ("02_search_quality",))["02_search_quality"][0]
+    assert "For 1 query the right note was not among the first ten" in json.dumps(shown)
+    file.unlink()
+    assert asking.golden_words(run) == {}
 
 
 def test_a_copy_of_a_note_is_a_twin(world: Settings) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 
 import pytest
+from marts_world import begun, rows, written
+from notebooks_world import run_plainly
 
 from nescord import KnowledgeManager, Settings, marts
 from nescord.reports import golden
 from nescord.reports.kernel import jupyter_home, run_notebook
+from nescord.times import utc_text
 from tests.lived_world import HOSTILE, lived
 from tests.maintain_world import raw
 from tests.vaults import REPOSITORY
@@ -70,6 +75,12 @@ def shown(
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         pages[name] = Page(outputs, str(run.failure or ""))
     return pages
+
+
+def plainly(settings: Settings, language: str, name: str) -> str:
+    """What a notebook says, without Jupyter."""
+    seen = run_plainly([(settings, language, "")], (name,))[name][0]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", " ".join(each.get("html", "") for each in seen))).split())
 
 
 def assert_sound(pages: dict[str, Page]) -> None:
@@ -210,6 +221,83 @@ def test_what_is_said_of_money_is_what_the_ledger_holds(base: Lived) -> None:
     repeated = base.one("SELECT count(*) - count(DISTINCT query) FROM search_event WHERE mode <> 'keyword'")[0]
     assert f"saved up to {repeated} calls" in page
     assert "An estimate" in page
+
+
+def _past(settings: Settings, name: str, lines: list[dict[str, object]]) -> None:
+    """Lay a record of what was into its file below run/."""
+    assert settings.data_dir is not None
+    file = settings.data_dir / "run" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def test_every_flow_that_fails_is_named_with_since_when_also_if_another_has_failed_later(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "a note")
+    now = datetime.now(UTC).replace(microsecond=0)
+    states = {
+        "backup": ("COMPLETED", "FAILED", "CRASHED", "RUNNING"),
+        "verify": ("FAILED", "FAILED", "COMPLETED", "FAILED", "COMPLETED"),
+        "never": ("CRASHED",),
+    }
+    runs = []
+    for flow, ended in states.items():
+        for day, state in enumerate(ended):
+            started = (now - timedelta(days=10 - day)).isoformat()
+            runs.append(
+                {"run_id": f"{flow} {day}", "flow": flow, "name": "x", "state": state, "started": started}
+                | {"ended": started, "seconds": 1.0, "retries": 0, "trigger": "schedule"}
+            )
+    _past(settings, "flow-runs.jsonl", runs)
+    marts.build(settings)
+    said = plainly(settings, "en", "05_operations")
+    [(backup, never)] = rows(
+        settings,
+        "SELECT min(started::DATE) FILTER (WHERE run_id = 'backup 1'), "
+        "min(started::DATE) FILTER (WHERE flow = 'never') FROM events_flow",
+    )
+    assert f"backup has not gone well since it failed on {backup} (2 failures)." in said
+    assert f"never has not gone well since it failed on {never} (1 failure)." in said
+    assert "verify has not gone well" not in said
+    assert "There are no vectors yet: 1 chunk is found by words only." in said
+    assert "No model" not in said
+
+
+def test_a_disk_that_is_full_within_days_is_told_in_days(tmp_path: Path) -> None:
+    settings = begun(tmp_path / "data", "a note")
+    now, free = datetime.now(UTC).replace(microsecond=0), shutil.disk_usage(tmp_path).free
+    looks = [
+        {"at": utc_text(now - timedelta(days=day)), "deep": False, "ok": True, "seconds": 1.0, "checks": []}
+        | {"free_bytes": int(free + day * free / 9), "database_bytes": 1000, "notes": 1}
+        for day in range(20, 0, -1)
+    ]
+    _past(settings, "verifications.jsonl", looks)
+    marts.build(settings)
+    assert "full in about 9 days (" in plainly(settings, "en", "05_operations")
+    assert "約 9 日 でいっぱいになります" in plainly(settings, "ja", "05_operations")
+
+
+def test_beyond_the_limit_a_budget_says_that_allowances_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = begun(tmp_path / "data", "a note")
+    now = datetime.now(UTC)
+    with written(settings) as connection:
+        for day in range(12):
+            at = now - timedelta(days=day)
+            connection.execute(
+                "INSERT INTO ledger VALUES (?, ?, ?, 'm', 'answer', 'user:1', 100, 1000000, ?)",
+                (f"call {day}", utc_text(at), at.date().isoformat(), utc_text(at)),
+            )
+    marts.build(settings)
+    monkeypatch.setenv("GEMINI_MONTHLY_LIMIT", "1000")
+    for language, expected, chance in (
+        ("en", "Allowances ( nescord budget allow ) are not counted here.", "The chance"),
+        ("ja", "追加で許可した分（ nescord budget allow ）は、ここでは数えていません。", "見込み"),
+    ):
+        said = plainly(settings, language, "06_budget")
+        assert expected in said
+        assert chance not in said
+        assert "used up already" not in said
 
 
 def test_nothing_that_people_wrote_is_markup(base: Lived) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nescord.errors import UsageError
 from nescord.knowing.terms import plain, surfaces, terms
+from nescord.reports import golden
 from nescord.words import normalise
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+
+    from nescord.reports.golden import Run
 
 # A question that fits more notes than these is about none of them.
 _MOST_MEANT = 10
@@ -21,23 +28,38 @@ def questions(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
     Conversations hold nothing that is not among the questions, too.
 
-    Columns: text, as it was asked first; times; unanswered, how often there was no answer or no hit; last (moment).
+    Columns: text, as it was asked first; times; unanswered, how often there was no answer or no hit; is_open, whether
+    there was none the last time; last (moment).
     """
     rows = connection.sql(
         """
         SELECT text, happened_at, NOT is_answered AS failed FROM questions WHERE text IS NOT NULL
         UNION ALL SELECT query, happened_at, hits = 0 FROM events_search WHERE query IS NOT NULL
-        ORDER BY happened_at, text
+        ORDER BY happened_at, text, failed DESC
         """
     ).df()
     rows["key"] = [" ".join(normalise(text).split()).rstrip("?!。.") for text in rows.text]
     rows = rows[rows.key != ""]
     grouped = rows.groupby("key", sort=True).agg(
-        text=("text", "first"), times=("text", "size"), unanswered=("failed", "sum"), last=("happened_at", "max")
+        text=("text", "first"),
+        times=("text", "size"),
+        unanswered=("failed", "sum"),
+        is_open=("failed", "last"),
+        last=("happened_at", "max"),
     )
-    grouped["unanswered"] = grouped.unanswered.astype(int)
+    grouped = grouped.astype({"unanswered": int, "is_open": bool})
     asked: pd.DataFrame = grouped.sort_values(["unanswered", "times", "text"], ascending=[False, False, True])
     return asked.reset_index(drop=True)
+
+
+def golden_words(run: Run) -> dict[str, str]:
+    """The golden queries of a run, by id: what was asked is not remembered with it. Empty where their file is gone,
+    cannot be read, or is not any more what the run has asked."""
+    file = Path(run.file)
+    with suppress(OSError, UsageError):
+        if hashlib.sha256(file.read_bytes()).hexdigest().startswith(run.fingerprint or "none"):
+            return {each.id: each.query for each in golden.load(file)}
+    return {}
 
 
 def asked_for(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import numpy as np
 
-from nescord.reports.nearness import NoteMeans, near_pairs
+from nescord.reports.nearness import Floats, NoteMeans, cosines, near_pairs
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,7 +42,8 @@ def link_graph(connection: duckdb.DuckDBPyConnection) -> nx.DiGraph:
 def bridges(graph: nx.DiGraph, topics: Mapping[str, int]) -> pd.DataFrame:
     """Notes on the ways between other notes, the most crossed first.
 
-    Columns: note_id; crossed, the share of shortest ways that lead through it (estimated for large graphs);
+    Columns: note_id; crossed, the share that leads through it of the shortest ways that there are between two others
+    (estimated for large graphs); holds, whether what is linked falls apart without it: in a ring, nothing does;
     topics, how many there are among the notes linked with it.
     """
     import pandas as pd
@@ -50,13 +51,23 @@ def bridges(graph: nx.DiGraph, topics: Mapping[str, int]) -> pd.DataFrame:
     both_ways = graph.to_undirected()
     starts = min(_STARTS, len(both_ways))
     crossed = nx.betweenness_centrality(both_ways, k=starts, seed=SEED) if starts > 2 else {}
+    # networkx counts all pairs of notes, also those that no way joins.
+    pairs = (len(both_ways) - 1) * (len(both_ways) - 2) / 2
+    size = {note: len(part) for part in nx.connected_components(both_ways) for note in part}
+    ways = sum(part - 1 for part in size.values()) / 2
+    holding = set(nx.articulation_points(both_ways))
     rows = [
-        (note, share, len({topics[other] for other in both_ways[note] if other in topics}))
+        (
+            note,
+            min(1.0, share * pairs / (ways - (size[note] - 1))),
+            note in holding,
+            len({topics[other] for other in both_ways[note] if other in topics}),
+        )
         for note, share in crossed.items()
         if share > 0
     ]
     rows.sort(key=lambda row: (-row[1], row[0]))
-    return pd.DataFrame(rows, columns=["note_id", "crossed", "topics"])
+    return pd.DataFrame(rows, columns=["note_id", "crossed", "holds", "topics"])
 
 
 def around_hubs(graph: nx.DiGraph, hubs: Iterable[str]) -> nx.Graph:
@@ -84,15 +95,14 @@ def places(graph: nx.Graph) -> dict[str, tuple[float, float]]:
     return found
 
 
-def linked_cosines(graph: nx.DiGraph, means: NoteMeans) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def linked_cosines(graph: nx.DiGraph, means: NoteMeans) -> Floats:
     """How near linked notes are: the cosine of every link whose ends both have vectors."""
     row = {note: position for position, note in enumerate(means.ids)}
     ends = [(row[one], row[other]) for one, other in graph.edges if one in row and other in row]
     if not ends:
         return np.zeros(0, np.float32)
     first, second = np.array(ends).T
-    found: np.ndarray[tuple[int], np.dtype[np.float32]] = (means.vectors[first] * means.vectors[second]).sum(axis=1)
-    return found
+    return cosines(means.vectors, first, second)
 
 
 def links_worth_making(graph: nx.DiGraph, means: NoteMeans, at_least: float) -> pd.DataFrame:

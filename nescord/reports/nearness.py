@@ -75,6 +75,16 @@ def unit(vectors: Floats) -> Floats:
     return scaled
 
 
+def cosines(vectors: Floats, first: NDArray[np.int64], second: NDArray[np.int64]) -> Floats:
+    """The cosine of each pair of rows, 1 at most: rounding makes 1.0000001 of a copy, which is beyond every axis.
+
+    Args:
+        vectors: rows of length 1.
+    """
+    found: Floats = np.minimum((vectors[first] * vectors[second]).sum(axis=1), 1)
+    return found
+
+
 def near_pairs(vectors: Floats, *, at_least: float, neighbours: int = 10) -> Pairs:
     """The pairs whose cosine is `at_least` or more, of each row those with its `neighbours` nearest.
 
@@ -90,7 +100,7 @@ def near_pairs(vectors: Floats, *, at_least: float, neighbours: int = 10) -> Pai
         nearest = np.argpartition(block, -count, axis=1)[:, -count:]
         for row, column in zip(*np.nonzero(np.take_along_axis(block, nearest, axis=1) >= at_least), strict=True):
             other = int(nearest[row, column])
-            found[min(start + int(row), other), max(start + int(row), other)] = float(block[row, other])
+            found[min(start + int(row), other), max(start + int(row), other)] = min(1.0, float(block[row, other]))
     ranked = sorted(found, key=lambda pair: (-found[pair], pair))
     both = np.array(ranked, np.int64).reshape(-1, 2)
     return Pairs(both[:, 0], both[:, 1], np.array([found[pair] for pair in ranked], np.float32))
@@ -105,7 +115,7 @@ def nearest_cosines(vectors: Floats) -> Floats:
         block = vectors[start : start + _ROWS] @ vectors.T
         rows = np.arange(len(block))
         block[rows, start + rows] = -1
-        found[start : start + _ROWS] = block.max(axis=1)
+        found[start : start + _ROWS] = np.minimum(block.max(axis=1), 1)
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 from nescord.errors import UsageError
 from nescord.reports import showing
+from nescord.reports.forecasts import DAYS_A_MONTH
 
 Language = Literal["ja", "en"]
 _WORDS = re.compile(r"([a-z][a-z -]*)(?:/([a-z][a-z -]*))?")
@@ -47,6 +48,15 @@ class Speaker:
     def html(self, ja: str, en: str, /, **values: object) -> str:
         """A sentence with all values escaped."""
         return _Escaped().format(ja if self.language == "ja" else en, **values)
+
+    def span(self, months: float) -> str:
+        """A stretch of time, roughly: less than two months in days."""
+        days = months * DAYS_A_MONTH
+        if days < 1:
+            return self.text("1 日足らず", "less than a day")
+        if months < 2:
+            return self.text("{n} 日", "{n:day}", n=round(days))
+        return self.text("{n} か月", "{n:month}", n=round(months))
 
     def __call__(self, ja: str, en: str, /, **values: object) -> None:
         """Show a paragraph."""
