@@ -52,7 +52,7 @@ class NescordBot(discord.Client):
         await self.tree.set_translator(CommandTexts())
 
     def finish_what_was_accepted(self) -> None:
-        """Once logged in: what the process before us had taken on is answered first."""
+        """Begin with what the process before us had taken on: keep it now, answer it once logged in."""
         if self._resuming is None:
             self._resuming = asyncio.create_task(self.desk.resume())
 

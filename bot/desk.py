@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -16,13 +17,13 @@ from typing import Any
 import discord
 
 from bot import modals
-from bot.finishing import Finisher
+from bot.finishing import Finisher, with_text
 from bot.intake import Intake
 from bot.knowledge import Base
 from bot.registry import Handler, Opener, handler_of, opener_of
 from bot.render import Choice, Modal, Reply, choices
 from bot.request import JSON, AnyInteraction, Language, Request
-from bot.showing import CUT_OFF, Shower, new_message
+from bot.showing import Shower, acknowledged, new_message
 from bot.texts import text
 from bot.trouble import told
 from bot.visit import Visit
@@ -34,8 +35,6 @@ _PATIENCE = 1.5
 _QUICK = 2.0
 # A second delivery comes with a RESUME, minutes later at most.
 _REMEMBERED = 10_000
-# Discord's code for an interaction that has its acknowledgement.
-_ACKNOWLEDGED = 40060
 
 
 class Desk:
@@ -57,15 +56,18 @@ class Desk:
         self, interaction: AnyInteraction, kind: str, options: Mapping[str, JSON], *, is_shared: bool = False
     ) -> None:
         """Take it down, acknowledge, do and answer it: by the `@handles` function of that kind. Never raises."""
+        if not self._is_new(interaction):
+            return
         handler = handler_of(kind)
         if handler is not None and handler.updates and interaction.message is not None:
             # The answer takes the place of that message, whoever sees it.
             is_shared = not interaction.message.flags.ephemeral
         request = Request.of(interaction, kind, options, is_shared=is_shared)
         if handler is None:
-            await self._respond(interaction, Reply(body=text("frame.unknown", request.language)))
+            unknown = Reply(body=text("frame.unknown", request.language))
+            await self._respond(interaction, request, with_text(unknown, request))
         elif await self._may(interaction, request, handler):
-            await self._attended(request, partial(self._accept, interaction, handler, request))
+            await self._under_way(partial(self._accept, interaction, handler, request), f"{kind} by {request.who}")
 
     async def click(self, interaction: AnyInteraction, action: str, opaque: str, more: str) -> None:
         """A button: the modal that `@opens("button.<action>")` makes, else the answer of `@handles("button.<action>")`
@@ -81,17 +83,22 @@ class Desk:
         self, interaction: AnyInteraction, kind: str, options: Mapping[str, JSON], *, is_shared: bool = False
     ) -> None:
         """Show the modal that the `@opens` function of that kind makes. Nothing is taken down. Never raises."""
+        if not self._is_new(interaction):
+            return
         opener = opener_of(kind)
         request = Request.of(interaction, kind, options, is_shared=is_shared)
         if opener is None:
-            await self._respond(interaction, Reply(body=text("frame.unknown", request.language)))
+            await self._respond(interaction, request, Reply(body=text("frame.unknown", request.language)))
         elif await self._may(interaction, request, opener):
-            await self._attended(request, partial(self._open, interaction, opener, request))
+            await self._under_way(partial(self._open, interaction, opener, request), f"{kind} by {request.who}")
 
     async def open_modal(self, interaction: AnyInteraction, modal: Modal) -> None:
         """Show a modal that needs nothing from the store. Never raises."""
-        if await self._may(interaction, Request.of(interaction, modal.kind, {}), None):
-            await _sent(interaction, lambda: interaction.response.send_modal(modals.to_discord(modal)))
+        if not self._is_new(interaction):
+            return
+        request = Request.of(interaction, modal.kind, {})
+        if await self._may(interaction, request, None):
+            await self._show_modal(interaction, request, modal)
 
     async def autocomplete(
         self,
@@ -121,25 +128,36 @@ class Desk:
         return [discord.app_commands.Choice(name=choice.name, value=choice.value) for choice in found]
 
     async def resume(self) -> None:
-        """Finish what the process before us accepted. To be called once, after login. Never raises."""
+        """Finish what the process before us accepted. To be called once; before the login it keeps notes, and
+        waits with the rest. Never raises."""
         await self._under_way(
             lambda: self._finisher.resume(self._seen.__contains__), "finishing what was accepted before the start"
         )
 
+    async def has_kept(self, seconds: float) -> None:
+        """Wait until `resume` has kept the notes of the process before us; so many seconds at most."""
+        await self._finisher.has_kept(seconds)
+
     async def close(self, patience: float = 10.0) -> None:
-        """Take nothing more, wait for what is under way, as many seconds at most. Idempotent."""
+        """Take nothing more but notes, which the next process keeps; wait for what is under way, as many seconds at
+        most. Idempotent."""
         self._closing.set()
-        if running := self._running - {asyncio.current_task()}:
-            await asyncio.wait(running, timeout=patience)
+        end = time.monotonic() + patience
+        # What comes meanwhile is only taken down, and waited for as well.
+        while (running := self._running - {asyncio.current_task()}) and (left := end - time.monotonic()) > 0:
+            await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await asyncio.to_thread(self._intake.close)
+        self._finisher.close()
         for threads in (self._work, self._quick):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def failed(self, interaction: AnyInteraction, error: discord.app_commands.AppCommandError) -> None:
         """For `tree.error`: an interaction that did not come as far as `accept`."""
+        if not self._is_new(interaction, "failed"):
+            return
         request = Request.of(interaction, "command", {})
         if isinstance(error, discord.app_commands.CommandNotFound | discord.app_commands.CommandSignatureMismatch):
             _log.warning("%s used a command of another version: %s", request.id, error)
@@ -147,7 +165,17 @@ class Desk:
         else:
             reply = told(error, _speaking(request), kind="command", interaction=request.id)
         if interaction.type is not discord.InteractionType.autocomplete:
-            await self._respond(interaction, reply)
+            await self._respond(interaction, request, reply)
+
+    def _is_new(self, interaction: AnyInteraction, what: str = "") -> bool:
+        """Once for an interaction, however often Discord tells it."""
+        told_of = f"{what}{interaction.id}"
+        if told_of in self._seen:
+            return False
+        self._seen[told_of] = None
+        while len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return True
 
     def _is_allowed(self, request: Request) -> bool:
         settings = self.base.settings
@@ -156,7 +184,8 @@ class Desk:
 
     async def _may(self, interaction: AnyInteraction, request: Request, asked: Handler | Opener | None) -> bool:
         """Whether this person may, on our side: what Discord hides from them is a courtesy only."""
-        if self._closing.is_set():
+        is_capture = isinstance(asked, Handler) and asked.is_capture
+        if self._closing.is_set() and not is_capture:
             refusal = "frame.too_slow"
         elif not self._is_allowed(request):
             refusal = "frame.not_allowed"
@@ -164,17 +193,9 @@ class Desk:
             refusal = "frame.managers_only"
         else:
             return True
-        await self._respond(interaction, Reply(body=text(refusal, request.language)))
+        reply = Reply(body=text(refusal, request.language))
+        await self._respond(interaction, request, with_text(reply, request) if is_capture else reply)
         return False
-
-    async def _attended(self, request: Request, work: Callable[[], Awaitable[None]]) -> None:
-        """Done once for an interaction, however often Discord tells it."""
-        if request.id in self._seen:
-            return
-        self._seen[request.id] = None
-        while len(self._seen) > _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        await self._under_way(work, f"{request.kind} by {request.who}")
 
     async def _under_way(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Counted among what `close` waits for, and never raising."""
@@ -189,19 +210,27 @@ class Desk:
             self._running.discard(task)
 
     async def _accept(self, interaction: AnyInteraction, handler: Handler, request: Request) -> None:
+        is_late = self._closing.is_set()
         kept = self._intake.accept(request.to_accepted())
         await _settled(kept, _PATIENCE)
+        speaking = _speaking(request)
         if not kept.done() and handler.is_capture:
-            await self._respond(interaction, Reply(body=text("frame.not_kept_yet", request.language)))
+            await self._respond(interaction, request, Reply(body=speaking("frame.not_kept_yet")))
             if await self._kept_late(request, kept):
                 await self._finisher.finish(handler, request)
             return
-        if kept.done() and (error := kept.exception()):
-            await self._respond(interaction, told(error, _speaking(request), kind=request.kind, interaction=request.id))
+        if kept.cancelled() or (kept.done() and kept.exception()):
+            reply = Reply(body=speaking("frame.too_slow"))
+            if not kept.cancelled() and (error := kept.exception()):
+                reply = told(error, speaking, kind=request.kind, interaction=request.id)
+            await self._respond(interaction, request, with_text(reply, request) if handler.is_capture else reply)
             return
         if kept.done() and not kept.result():
             return  # told twice: whoever took it down answers it
-        if await self._defer(interaction, handler, request) or handler.is_capture:
+        is_deferred = await self._defer(interaction, handler, request)
+        if is_late:
+            return  # the next process does it
+        if is_deferred or handler.is_capture:
             await self._finisher.finish(handler, request)
         else:
             self._intake.done(request.id)
@@ -219,14 +248,16 @@ class Desk:
             reply = told(error, _speaking(request), kind=request.kind, interaction=request.id)
         else:
             return kept.result()
-        await self._shower.show(request, reply)
+        await self._shower.show(request, with_text(reply, request), _speaking(request))
         return False
 
     async def _defer(self, interaction: AnyInteraction, handler: Handler, request: Request) -> bool:
         """Whether an answer may follow: not when Discord has given up waiting."""
         is_update = handler.updates and interaction.message is not None
-        return await _sent(
-            interaction, lambda: interaction.response.defer(ephemeral=not request.is_shared, thinking=not is_update)
+        return await acknowledged(
+            interaction,
+            request.accepted_at,
+            lambda: interaction.response.defer(ephemeral=not request.is_shared, thinking=not is_update),
         )
 
     async def _open(self, interaction: AnyInteraction, opener: Opener, request: Request) -> None:
@@ -239,18 +270,25 @@ class Desk:
         except Exception as error:  # whatever it is, the person is told
             opened = told(error, speaking, kind=request.kind, interaction=request.id)
         if isinstance(opened, Modal):
-            shown = modals.to_discord(opened)
-            await _sent(interaction, lambda: interaction.response.send_modal(shown))
+            await self._show_modal(interaction, request, opened)
         else:
-            await self._respond(interaction, opened)
+            await self._respond(interaction, request, opened)
 
     async def _opened(self, opener: Opener, request: Request) -> Modal | Reply:
         language = await self._finisher.language(request, self._quick)
         return await opener.function(self._visit(request, language))
 
-    async def _respond(self, interaction: AnyInteraction, reply: Reply) -> bool:
-        """Answer at once, to the person alone; whether it arrived."""
-        return await _sent(interaction, lambda: interaction.response.send_message(ephemeral=True, **new_message(reply)))
+    async def _respond(self, interaction: AnyInteraction, request: Request, reply: Reply) -> None:
+        """Answer at once, to the person alone."""
+        await acknowledged(
+            interaction,
+            request.accepted_at,
+            lambda: interaction.response.send_message(ephemeral=True, **new_message(reply)),
+        )
+
+    async def _show_modal(self, interaction: AnyInteraction, request: Request, modal: Modal) -> None:
+        shown = modals.to_discord(modal)
+        await acknowledged(interaction, request.accepted_at, lambda: interaction.response.send_modal(shown))
 
     def _visit(self, request: Request, language: Language) -> Visit:
         """A visit that is over within seconds, so that nothing is shown meanwhile."""
@@ -263,26 +301,6 @@ async def _settled(kept: Future[bool], seconds: float) -> None:
     # The wrapper of one that is cancelled or fails later is nobody's concern.
     waiting.add_done_callback(lambda future: future.cancelled() or future.exception())
     await asyncio.wait({waiting}, timeout=seconds)
-
-
-async def _sent(interaction: AnyInteraction, send: Callable[[], Awaitable[object]]) -> bool:
-    """Whether Discord took the first answer to an interaction, or may have."""
-    try:
-        try:
-            await send()
-        except CUT_OFF as error:
-            # A connection that was idle for long may be gone when it is used. Once more does no harm: what has arrived
-            # is refused then.
-            _log.warning("the answer to interaction %d was cut off and is sent again: %r", interaction.id, error)
-            await send()
-    except discord.InteractionResponded:
-        return True
-    except discord.HTTPException as error:
-        _log.warning("Discord does not take the answer to interaction %d: %s", interaction.id, error)
-        return error.code == _ACKNOWLEDGED or error.status >= 500
-    except CUT_OFF as error:
-        _log.warning("the answer to interaction %d was cut off: %r", interaction.id, error)
-    return True
 
 
 def _speaking(request: Request) -> Callable[..., str]:

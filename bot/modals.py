@@ -1,5 +1,5 @@
 """Modals without a memory: what a submit is for is in its custom_id, so it can be taken by another process than the one
-that showed it. `nm:<kind>:<id>` goes to the handler of that kind."""
+that showed it. `nm:<kind>:<id>` goes to the handler of that kind, if it is one for forms (`is_form`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
+from bot.registry import handler_of
 from bot.render import LIMITS, Modal, clip, units
 from bot.request import JSON
 
@@ -52,6 +53,10 @@ async def submitted(interaction: discord.Interaction[Any], desk: Desk) -> None:
     if not custom_id.startswith(_PREFIX):
         return
     kind, _, opaque = custom_id.removeprefix(_PREFIX).partition(":")
+    handler = handler_of(kind)
+    if handler is None or not handler.is_form:
+        # Somebody may send what no form of ours would: nobody answers the kind "".
+        kind = ""
     options: dict[str, JSON] = dict(_values(payload.get("components", [])))
     await desk.accept(interaction, kind, {**options, "id": opaque})
 

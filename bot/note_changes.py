@@ -42,7 +42,7 @@ opens("button.note_edit")(edit)
 
 
 # Tried until it is written, as a new note is: what somebody has typed is in no other place.
-@handles("note.edited", is_capture=True)
+@handles("note.edited", is_capture=True, is_form=True)
 async def edited(visit: Visit) -> Reply:
     """What was sent in the form, unless the note was changed since: then both texts. What cannot be written at all, as
     the note is gone or no longer theirs to change, is given back."""

@@ -25,7 +25,8 @@ class Handler:
 
     `is_capture`: it keeps a note, so it is tried until it is done, also by the next process. `quota` is counted once
     before the function is called. `updates`: a button changes the message that it is on, instead of answering with a
-    new one. `managers_only`: refused to others (`Visit.is_manager`).
+    new one. `managers_only`: refused to others (`Visit.is_manager`). `is_form`: what a modal of that kind was filled in
+    with comes here; other kinds are reached by no modal, whatever it says that it is of.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Handler:
     quota: Quota = ""
     updates: bool = False
     managers_only: bool = False
+    is_form: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,15 @@ def handles(
     quota: Quota = "",
     updates: bool = False,
     managers_only: bool = False,
+    is_form: bool = False,
 ) -> Callable[[Answering], Answering]:
-    """Decorator: the function answers interactions of that kind. A button's kind is `button.<action>`."""
+    """Decorator: the function answers interactions of that kind. A button's kind is `button.<action>`; a modal's is
+    that of the `Modal`, with `is_form`."""
 
     def register(function: Answering) -> Answering:
         if kind in _handlers:
             raise ValueError(f'"{kind}" is answered twice: by {_handlers[kind].function!r} and by {function!r}')
-        _handlers[kind] = Handler(kind, function, is_capture, quota, updates, managers_only)
+        _handlers[kind] = Handler(kind, function, is_capture, quota, updates, managers_only, is_form)
         return function
 
     return register

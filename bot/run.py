@@ -37,6 +37,9 @@ _LOCK_PAUSE = 0.5
 _LAST_WORK = 8.0
 # For so long more a store that hangs is waited for; the gateway is to be left in order all the same.
 _LAST_WORDS = 1.0
+# What was accepted before the start is kept before the login, which may never come about. It takes no time unless the
+# store is held, and then it goes on meanwhile.
+_KEEPING_PATIENCE = 3.0
 # The commands are to be there when the bot comes online; but an outage of that part must not keep it offline.
 _SYNC_PATIENCE = 10.0
 # What a request raises when Discord, or the way to it, is away.
@@ -118,10 +121,11 @@ class _Life:
         _log.info("knowledge base at %s", self._folder.path)
         try:
             async with self._alone(), NescordBot(base, health) as bot, self._at_work(bot):
+                bot.finish_what_was_accepted()
+                await bot.desk.has_kept(_KEEPING_PATIENCE)
                 with refusals.told():
                     await patiently("Discord cannot be reached", partial(logged_in, bot, self._token), AWAY, health)
                     _log.info("logged in as %s, application %s", bot.user, bot.application_id)
-                    bot.finish_what_was_accepted()
                     async with self._syncing(bot):
                         connecting = partial(_connect, bot)
                         await patiently("Discord's gateway cannot be reached", connecting, (_NoGatewayError,), health)

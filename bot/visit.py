@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from bot.render import Reply
 from bot.request import Language, Request
 from bot.scope import scope_of
 from bot.texts import text
+from bot.turns import Places, Turns
 from nescord.errors import NescordError
 from nescord.scoped import ScopedKnowledge
 from nescord.search_events import asked_by
@@ -30,6 +33,8 @@ T = TypeVar("T")
 # Where Discord keeps what people attach.
 _CDN = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 _FETCH_SECONDS = 30
+# An answer that takes long is to be there before Discord takes none any more.
+_LAST_SECONDS = 60
 
 
 class Refused(Exception):  # noqa: N818 - a handler's "no" is an answer, not a mistake
@@ -60,12 +65,16 @@ class Visit:
         *,
         threads: Executor,
         show: Callable[[Reply], Awaitable[None]],
+        places: Places | None = None,
     ) -> None:
         self.request = request
         self.base = base
         self.language: Language = language or "en"
         self._threads = threads
         self._show = show
+        self._places = places or Places()
+        self._until_over = AsyncExitStack()
+        self._is_sending_files = False
 
     @property
     def view(self) -> ScopedKnowledge:
@@ -111,6 +120,45 @@ class Visit:
     async def progress(self, reply: Reply) -> None:
         """Show how far it is, in the place of the answer. Failing to is not an error."""
         await self._show(reply)
+
+    @asynccontextmanager
+    async def keeping_files(self) -> AsyncIterator[None]:
+        """A block that fetches files and keeps them. It waits until few others have theirs in memory."""
+        async with self._places.keeping_files.of(self.who):
+            before, self._threads = self._threads, self._places.file_threads
+            try:
+                yield
+            finally:
+                self._threads = before
+
+    async def before_sending_files(self) -> None:
+        """To be awaited before files are read which the answer is to hold: few may have theirs in memory until theirs
+        is sent. Refused: the turn of this visit does not come in time."""
+        if self._is_sending_files:
+            return
+        self._is_sending_files = True
+        await self._until_over.enter_async_context(self._turn(self._places.sending_files))
+        self._threads = self._places.file_threads
+
+    @asynccontextmanager
+    async def asking_a_model(self) -> AsyncIterator[None]:
+        """A block that takes as long as a model does. Refused: its turn does not come in time."""
+        async with self._turn(self._places.answering):
+            yield
+
+    async def over(self) -> None:
+        """It is answered: the turns that it had are those of others."""
+        await self._until_over.aclose()
+
+    @asynccontextmanager
+    async def _turn(self, turns: Turns) -> AsyncIterator[None]:
+        left = (self.request.expires_at - datetime.now(UTC)).total_seconds() - _LAST_SECONDS
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(turns.of(self.who, max(1.0, left)))
+            except TimeoutError:
+                raise Refused("frame.too_slow") from None
+            yield
 
     async def fetch(self, url: str, limit: int) -> bytes:
         """The bytes of an attachment, from Discord's own hosts only.

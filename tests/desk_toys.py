@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import discord
@@ -13,13 +15,14 @@ from bot import buttons, modals
 from bot.desk import Desk
 from bot.everywhere import everywhere
 from bot.knowledge import Base
-from bot.registry import handles, opens
-from bot.render import Button, Choice, Input, Modal, Reply, escape
+from bot.registry import _handlers, _openers, handles, opens
+from bot.render import Button, Choice, Input, Modal, Reply, ReplyFile, escape
 from bot.request import attachment_option
 from bot.visit import FetchError, Refused, Visit
 from nescord import errors
 
 ran: list[str] = []
+thought: list[str] = []
 gate = threading.Event()
 
 
@@ -44,8 +47,11 @@ class ToyBot(discord.Client):
         await modals.submitted(interaction, self.desk)
 
     async def close(self) -> None:
-        await self.desk.close()
-        await super().close()
+        # Cancelled meanwhile, it still has to leave the gateway.
+        try:
+            await self.desk.close()
+        finally:
+            await super().close()
 
 
 def add_to(tree: app_commands.CommandTree[Any], desk: Desk) -> None:
@@ -119,6 +125,22 @@ async def slow(visit: Visit) -> Reply:
     await visit.progress(Reply(body="half"))
     await visit.call(time.sleep, float(visit.request.string("text")))
     return Reply(body="slept")
+
+
+@handles("toy.think", quota="answers")
+async def think(visit: Visit) -> Reply:
+    """As a model that says nothing until the gate is open."""
+    ran.append(visit.request.id)
+    thought.append(visit.request.string("text"))
+    await visit.call(gate.wait, 20)
+    return Reply(body=f"thought by {await visit.call(lambda: threading.current_thread().name)}")
+
+
+@handles("toy.rich")
+async def rich(visit: Visit) -> Reply:
+    return Reply(
+        title="rich", body="x", buttons=[Button("x", "toy_answer", "1")], files=[ReplyFile("a.md", b"a")], notices=["n"]
+    )
 
 
 @handles("toy.search")
@@ -196,7 +218,7 @@ async def slow_form(visit: Visit) -> Modal | Reply:
     return Reply(body="too late")
 
 
-@handles("toy.formed")
+@handles("toy.formed", is_form=True)
 async def formed(visit: Visit) -> Reply:
     return Reply(body=f"formed {visit.request.string('id')} {escape(visit.request.string('text'))}")
 
@@ -210,3 +232,22 @@ async def take(visit: Visit) -> Reply:
     except FetchError as error:
         return Reply(body=f"not got, too large: {error.too_large}")
     return Reply(body=f"{file['name']} {content.decode()}")
+
+
+_TOYS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (table, {kind: table.pop(kind) for kind in list(table) if kind.removeprefix("button.").startswith("toy")})
+    for table in (_handlers, _openers)
+]
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """The toys are answered in this block only: other tests of this process go through all kinds there are."""
+    for table, toys in _TOYS:
+        table.update(toys)
+    try:
+        yield
+    finally:
+        for table, toys in _TOYS:
+            for kind in toys:
+                del table[kind]

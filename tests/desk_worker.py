@@ -25,7 +25,7 @@ from bot.render import Reply
 from bot.request import Request
 from bot.showing import Shower
 from nescord.settings import Settings
-from tests.desk_toys import ToyBot
+from tests.desk_toys import ToyBot, registered
 
 POINTS = ("before-commit", "before-defer", "after-defer", "before-answer", "before-done")
 
@@ -35,7 +35,7 @@ def end() -> None:
 
 
 class DyingShower(Shower):
-    async def show(self, request: Request, reply: Reply) -> bool:
+    async def show(self, request: Request, reply: Reply, *_: object, **__: object) -> bool:
         end()
         return False
 
@@ -73,7 +73,8 @@ class DyingDesk(Desk):
 async def main(folder: str, api: str, gateway: str, token: str, point: str) -> None:
     Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = api, yarl.URL(gateway)
     DyingDesk.at = point
-    with Base.open(Settings(data_dir=Path(folder), embedder="none", quota_notes="1000/1000")) as base:
+    opening = Base.open(Settings(data_dir=Path(folder), embedder="none", quota_notes="1000/1000"))
+    with registered(), opening as base:
         async with ToyBot(base, DyingDesk) as client:
             starting = asyncio.create_task(client.start(token))
             await asyncio.sleep(0)

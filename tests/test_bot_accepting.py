@@ -17,9 +17,12 @@ import pytest
 from bot.intake import Intake
 from nescord import KnowledgeManager, Settings
 from nescord.errors import CatalogError, LockTimeoutError
+from nescord.identifiers import uuid7
 from nescord.inbox import Accepted, Inbox
+from nescord.locks import LockName, Locks
 from tests.bot_requests import request_of
 from tests.desk_worker import POINTS
+from tests.discord_world import running_bot
 from tests.fakes.discord import Call, DiscordFake
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,6 +108,78 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_there_twice(fake: D
     assert len(kept) == len(set(kept))
     assert acknowledged <= set(kept) <= set(calls)
     assert acknowledged, "every process was killed before it did anything"
+
+
+def test_a_note_is_kept_though_the_next_process_does_not_come_to_discord(fake: DiscordFake, tmp_path: Path) -> None:
+    call = accepted_and_killed(fake, tmp_path, "鍵のノート")
+    with running_bot(tmp_path, fake, wait=False, check=False) as bot:
+        fake.refuse_token()
+        assert bot.process.wait(30) == 77
+    assert titles(tmp_path / "kb") == ["鍵のノート"]
+    # Nobody has been told so far.
+    assert [row.id for row in pending(tmp_path / "kb")] == [str(call.id)]
+
+
+def test_a_note_is_kept_while_discord_is_away_and_answered_once_when_it_is_there(
+    fake: DiscordFake, tmp_path: Path
+) -> None:
+    call = accepted_and_killed(fake, tmp_path, "鍵のノート")
+    fake.fail("GET /users/@me", 1000, 503)
+    with running_bot(tmp_path, fake, wait=False) as bot:
+        end = time.monotonic() + 30
+        while titles(tmp_path / "kb") != ["鍵のノート"]:
+            assert time.monotonic() < end, bot.output
+            time.sleep(0.1)
+        assert bot.output.count("logged in as") == 1, "that was the first process"
+        assert "Not kept yet" in call.wait().content
+        fake.heal()
+        assert call.wait(60, until="Kept:")
+        until_nothing_is_pending(tmp_path / "kb")
+        fake.wait_synced()
+    assert titles(tmp_path / "kb") == ["鍵のノート"]
+    assert len(fake.requests_of("PATCH /webhooks")) == 1
+
+
+def test_while_discord_is_away_the_bot_ends_in_order_and_what_it_kept_is_answered_by_the_next(
+    fake: DiscordFake, tmp_path: Path
+) -> None:
+    call = accepted_and_killed(fake, tmp_path, "鍵のノート")
+    fake.fail("GET /users/@me", 1000, 503)
+    with running_bot(tmp_path, fake, wait=False, check=False) as bot:
+        while titles(tmp_path / "kb") != ["鍵のノート"]:
+            time.sleep(0.1)
+        began = time.monotonic()
+        assert bot.stop() == 0
+        assert time.monotonic() - began < 5
+        assert [row.id for row in pending(tmp_path / "kb")] == [str(call.id)]
+        fake.heal()
+        bot.start()
+        assert call.wait(20, until="Kept:")
+        assert len(fake.requests_of("PATCH /webhooks")) == 1
+
+
+def accepted_and_killed(fake: DiscordFake, folder: Path, text: str) -> Call:
+    """A note that is in the inbox and nowhere else, since the process that accepted it was killed then."""
+    ada = fake.user(42, "ada")
+    with running_bot(folder, fake) as bot:
+        with Locks(bot.data / "run", timeout=5).exclusive(LockName.CATALOG):
+            call = fake.slash(ada, "note add", {"text": text})
+            call.wait(until="Not kept yet")
+            bot.kill()
+        place = {"application": fake.world.bot.id, "guild": None, "channel": call.channel.id, "context": "dm"}
+        row = request_of(
+            id=str(call.id),
+            kind="note.add",
+            options={"text": text},
+            token=call.token,
+            language="en",
+            note_id=str(uuid7()),
+            accepted_at=datetime.now(UTC),
+            **place,
+        )
+        with KnowledgeManager.open_existing(Settings(data_dir=bot.data, embedder="none")) as km:
+            assert km.inbox.accept([row.to_accepted()]) == [True]
+    return call
 
 
 class Recorded:

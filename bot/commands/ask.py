@@ -54,7 +54,7 @@ async def ask(visit: Visit) -> Reply:
     return await _answered(visit, tag=_QUOTES.sub("", visit.request.string("tag")).strip())
 
 
-@handles("ask.followed", quota="answers")
+@handles("ask.followed", quota="answers", is_form=True)
 async def followed(visit: Visit) -> Reply:
     """The answer to a question that takes what was said before into account."""
     previous = await _conversation(visit)

@@ -154,14 +154,15 @@ async def add(visit: Visit) -> Reply:
         return await _kept(visit, f"{body}\n\n{content}", title, visit.request.string("where"))
     if not body.strip():
         raise Refused("note.file_kind", name=escape(file.name, 100))
-    attached = await fetched(visit, file, MOST_EACH)
-    said = visit.text("note.file_with_text", name=escape(file.name, 100))
-    if attached.content is None:
-        said = visit.text("save.not_stored", name=escape(file.name, 100), reason=attached.reason)
-    return await _kept(visit, body, title, visit.request.string("where"), [attached], [said])
+    async with visit.keeping_files():
+        attached = await fetched(visit, file, MOST_EACH)
+        said = visit.text("note.file_with_text", name=escape(file.name, 100))
+        if attached.content is None:
+            said = visit.text("save.not_stored", name=escape(file.name, 100), reason=attached.reason)
+        return await _kept(visit, body, title, visit.request.string("where"), [attached], [said])
 
 
-@handles("note.added", is_capture=True, quota="notes")
+@handles("note.added", is_capture=True, quota="notes", is_form=True)
 async def added(visit: Visit) -> Reply:
     """A note from the form."""
     return await _kept(visit, visit.request.string("text"), visit.request.string("title"), visit.request.string("id"))
@@ -171,6 +172,8 @@ async def added(visit: Visit) -> Reply:
 async def show(visit: Visit) -> Reply:
     """A note with its files."""
     note = await living_note(visit, visit.request.string("note") or visit.request.string("id"))
+    if await visit.call(visit.view.attachments, note.id):
+        await visit.before_sending_files()
     files, too_large, missing = await visit.call(sendable, visit.view, note.id, visit.request.file_limit)
     notices = [
         visit.text("note.file_not_shown", name=escape(file.name, 80), size=f"{file.size // 1024:,}")

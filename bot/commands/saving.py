@@ -49,8 +49,7 @@ async def save(visit: Visit) -> Reply:
         there = await visit.call(visit.view.note_from, jump, space=space)
         if there is not None and there.id != visit.request.note_id:
             return _already(visit, there)
-        attachments = [] if there else await _attachments(visit)
-        note = await _kept(visit, space, jump, attachments)
+        note = await _kept_with_files(visit, space, jump, is_there=there is not None)
         # Another process may have kept it meanwhile: one of the two stays, the same for both.
         first = await visit.call(visit.view.note_from, jump, space=space)
         if first is not None and first.id != note.id:
@@ -62,6 +61,13 @@ async def save(visit: Visit) -> Reply:
         if not file.is_stored
     ]
     return kept_reply(visit, note, lost)
+
+
+async def _kept_with_files(visit: Visit, space: str, jump: str, *, is_there: bool) -> Note:
+    if is_there or not visit.request.options.get("files"):
+        return await _kept(visit, space, jump, [])
+    async with visit.keeping_files():
+        return await _kept(visit, space, jump, await _attachments(visit))
 
 
 async def _kept(visit: Visit, space: str, jump: str, attachments: list[Attachment]) -> Note:

@@ -58,6 +58,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The month's budget is used up, so this is switched off for now. (reference `{reference}`)",
         "今月の予算を使い切ったため、この機能は停止しています。（参照番号 `{reference}`）",
     ),
+    "errors.not_shown": (
+        "I have an answer to this, but Discord refuses to show it here. (reference `{reference}`)",
+        "回答は用意できましたが、Discord がここでの表示を受け付けませんでした。（参照番号 `{reference}`）",
+    ),
     "errors.fetch": (
         "The attached file could not be got. (reference `{reference}`)",
         "添付ファイルを取得できませんでした。（参照番号 `{reference}`）",
