@@ -72,8 +72,10 @@ class SmallBot(discord.Client):
         await modals.submitted(interaction, self.desk)
 
     async def close(self) -> None:
-        await self.desk.close()
-        await super().close()
+        try:
+            await self.desk.close()
+        finally:  # who waits for us cancels us once a second
+            await super().close()
 
 
 @dataclass
