@@ -27,9 +27,10 @@ flows: $(STAMP)  ## start the services, run every flow on the sample vault, show
 notebooks: $(STAMP)  ## run every notebook on the sample vault: CPU seconds, memory and the page of each
 	@$(BIN)/python -m benchmarks.notebooks
 
-# Files side by side on two cores; each file alone and in order, since tests of a file may share a server.
+# Files side by side: on two cores three of them, since much of it is waiting. Each file alone and in order, since tests of
+# a file may share a server.
 test: $(STAMP)  ## every promise once, with a small N
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 soak: $(STAMP)  ## the same tests with the N that the promises were measured with
 	@NESCORD_SOAK=1 $(BIN)/python -m pytest -q -s --timeout=7200

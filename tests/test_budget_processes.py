@@ -69,7 +69,7 @@ def test_ten_processes_at_once_spend_the_limit_to_the_last_token_and_not_one_mor
     with callers(data, PROCESSES, 0.002) as processes:
         while any(process.poll() is None for process in processes):
             seen.append(km.budget.state())
-            time.sleep(0.02)
+            time.sleep(0.002)
         lines = [said(process) for process in processes]
     assert all(process.returncode == 0 for process in processes)
     assert max(state.total for state in seen) <= LIMIT

@@ -74,6 +74,8 @@ def test_an_incident_outlives_the_process(hook: Webhook, settings: Settings, tmp
 
 
 def _made(kind: type[Exception]) -> Exception:
+    if kind is errors.QuotaError:
+        return errors.QuotaError(SECRET_PATH, what="notes", used_up="person", returns_at=datetime.now(UTC))
     return kind(SECRET_PATH, {}) if kind is errors.UnusableVectorsError else kind(SECRET_PATH)
 
 
