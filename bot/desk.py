@@ -67,7 +67,9 @@ class Desk:
             unknown = Reply(body=text("frame.unknown", request.language))
             await self._respond(interaction, request, with_text(unknown, request))
         elif await self._may(interaction, request, handler):
-            await self._under_way(partial(self._accept, interaction, handler, request), f"{kind} by {request.who}")
+            await self._under_way(
+                partial(self._accept, interaction, handler, request), f"{kind} of interaction {request.id}"
+            )
 
     async def click(self, interaction: AnyInteraction, action: str, opaque: str, more: str) -> None:
         """A button: the modal that `@opens("button.<action>")` makes, else the answer of `@handles("button.<action>")`
@@ -90,7 +92,9 @@ class Desk:
         if opener is None:
             await self._respond(interaction, request, Reply(body=text("frame.unknown", request.language)))
         elif await self._may(interaction, request, opener):
-            await self._under_way(partial(self._open, interaction, opener, request), f"{kind} by {request.who}")
+            await self._under_way(
+                partial(self._open, interaction, opener, request), f"{kind} of interaction {request.id}"
+            )
 
     async def open_modal(self, interaction: AnyInteraction, modal: Modal) -> None:
         """Show a modal that needs nothing from the store. Never raises."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 _KEYS: tuple[tuple[str, str, str], ...] = (
     ("vector:", "(the vectors of the local model answer)", "search.local"),
     ("vector:", "some notes wait to be embedded", "search.waiting"),
+    ("vector:", "chunks wait to be embedded", ""),  # those of all spaces: how many is nobody's concern
     ("vector:", "nothing is embedded yet", "search.not_yet"),
     ("vector:", "embedding is switched off", "search.off"),
     ("vector:", "GEMINI_MONTHLY_LIMIT", "search.budget"),

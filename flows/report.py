@@ -18,15 +18,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.common import REPORT_LIMIT, Row, as_markdown, megabytes, retried, settings_of
 from flows.notify import on_completion, on_crashed, on_failure
 from flows.runners import AnyRunner
+from nescord import packages
 from nescord.errors import ReportError
 from nescord.marts import Built
-from nescord.packages import is_installed
 from nescord.reports.build import Building, building
 from nescord.reports.retention import Report, ReportPage
 
 PAGES_KEY = "report-pages"
 _MOST_AT_ONCE = 2
-_NEEDED = ("duckdb", "ipykernel", "matplotlib", "nbconvert", "papermill", "pyarrow")
 
 Summary = dict[str, int | float | str]
 
@@ -69,9 +68,10 @@ def report(language: Literal["ja", "en"] | None = None, data_dir: str | None = N
         data_dir: The data folder of the knowledge base. Empty: the setting NESCORD_DATA_DIR and its defaults.
     """
     settings = settings_of(data_dir)
-    if lacking := [name for name in _NEEDED if not is_installed(name)]:
+    if lacking := packages.lacking(packages.OF_REPORTS):
         # An image without them is made so on purpose (REPORTS=0), and would fail every Monday.
-        return {"report": "", "notebooks": 0, "remark": f"not installed (nescordbot[notebooks]): {', '.join(lacking)}"}
+        remark = f"not installed: {', '.join(lacking)} ({packages.GET_NOTEBOOKS})"
+        return {"report": "", "notebooks": 0, "remark": remark}
     with building(settings, language=language) as under_way:
         marts(under_way)
         golden_queries(under_way)

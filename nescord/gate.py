@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from pydantic import TypeAdapter
 from nescord import reserve
 from nescord.errors import NescordError
 from nescord.home import DataFolder
+from nescord.process_groups import end_group
 from nescord.service_state import Finding
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def pass_gate(folder: DataFolder, redact: Callable[[str], str] = str) -> Passed:
             try:
                 out, err = process.communicate()
             finally:
-                _end(process)
+                end_group(process, _GRACE)
     finally:
         os.close(ours)
         os.close(theirs)
@@ -104,15 +104,6 @@ def pass_gate(folder: DataFolder, redact: Callable[[str], str] = str) -> Passed:
             "nothing is started: " + "; ".join(f"{each.name}: {each.value} -> {each.mend}" for each in found)
         )
     return answer
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _opened() -> Passed:

@@ -33,6 +33,9 @@ _LONGEST_COMMAND = 200
 # long ingest must not stop every search while a restore waits for it.
 _RESERVED = 2.0
 
+# Between two looks at a lock that is waited for.
+_ALONE_PAUSE = 0.1
+
 
 class LockName(Enum):
     """What is locked, in the order in which locks are taken; the value is the file's stem."""
@@ -121,6 +124,27 @@ def held_at_once(path: Path) -> Iterator[bool]:
             yield True
     finally:
         os.close(fd)
+
+
+@contextmanager
+def held_alone(path: Path, timeout: float, what: str) -> Iterator[None]:
+    """Hold the lock file alone for the length of the block, once nobody else does.
+
+    Raises:
+        LockTimeoutError: somebody else does for `timeout` seconds; `what` says in words what that is.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        with held_at_once(path) as is_ours:
+            if is_ours:
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise LockTimeoutError(
+                f"{what} by another process; waited {timeout:g} s: try again when it is done, or wait longer with "
+                "NESCORD_LOCK_TIMEOUT"
+            )
+        time.sleep(_ALONE_PAUSE)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -112,6 +113,15 @@ def signal_group(leader: int, number: signal.Signals) -> None:
     """Send a signal to all of the group; it may be gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
+
+
+def end_group(process: subprocess.Popen[bytes], grace: float) -> None:
+    """End a child that leads a group: it has `grace` seconds to do so by itself; what it has started goes with it."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    signal_group(process.pid, signal.SIGKILL)
 
 
 def has_group(leader: int) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
-from flows.server import PrefectServer
+from flows.server import PrefectServer, prefect_server
 
 ROOT = Path(__file__).resolve().parent.parent
 VAULT = ROOT / "data" / "sample" / "vault"
@@ -152,6 +152,22 @@ def started(
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def served_by(script: str, folder: Path, *, deployments: int) -> Iterator[PrefectServer]:
+    """A server, and a helper script that serves so many deployments and runs them; its runs have ended at the end."""
+    quick = {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONPATH": os.environ["PYTHONPATH"]}
+    with (
+        prefect_server(folder / "prefect") as server,
+        (folder / "serve.log").open("w", encoding="utf-8") as output,
+        started(script, server, {}, quick, output) as process,
+    ):
+        wait_for("all to be served", lambda: ask(server, "POST", "/deployments/count") == deployments, seconds=120)
+        yield server
+        process.terminate()
+        process.wait(timeout=60)
+        wait_for("its runs to end", lambda: processes_naming(server.env["PREFECT_HOME"]) == [server.pid])
 
 
 def wait_for(what: str, look: Callable[[], T], seconds: float = 60) -> T:

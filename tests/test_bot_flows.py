@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flow_world import ask, processes_naming, started, wait_for
+from flow_world import ask, served_by
 
-from flows.server import PrefectServer, prefect_server
+from flows.server import PrefectServer
 from tests.command_world import BotWorld, bot_world, said
 
 
@@ -49,18 +48,8 @@ def test_a_restore_and_what_there_is_not_cannot_be_run(world: BotWorld) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A server, and a process that serves the toy and runs it."""
-    folder = tmp_path_factory.mktemp("served")
-    quick = {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONPATH": os.environ["PYTHONPATH"]}
-    with (
-        prefect_server(folder / "prefect") as server,
-        (folder / "serve.log").open("w", encoding="utf-8") as output,
-        started("bot_flow_serve.py", server, {}, quick, output) as process,
-    ):
-        wait_for("the flow to be served", lambda: ask(server, "POST", "/deployments/count") == 1, seconds=120)
+    with served_by("bot_flow_serve.py", tmp_path_factory.mktemp("served"), deployments=1) as server:
         yield server
-        process.terminate()
-        process.wait(timeout=60)
-        wait_for("its runs to end", lambda: processes_naming(server.env["PREFECT_HOME"]) == [server.pid])
 
 
 def reach(server: PrefectServer) -> dict[str, object]:

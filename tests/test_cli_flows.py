@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import signal
 import socket
@@ -18,9 +17,9 @@ from typing import Any
 
 import pytest
 from cli_runs import NESCORD, Done, in_process, ingested, nescord
-from flow_world import ROOT, ask, processes_naming, started, wait_for
+from flow_world import ROOT, ask, served_by
 
-from flows.server import PrefectServer, prefect_server
+from flows.server import PrefectServer
 from nescord import local_flows, services_file
 from nescord.errors import UsageError
 from nescord.flow_parameters import parse
@@ -42,18 +41,8 @@ def _no_server_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A server, and a process that serves the toy flows and runs them."""
-    folder = tmp_path_factory.mktemp("served")
-    quick = {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PYTHONPATH": os.environ["PYTHONPATH"]}
-    with (
-        prefect_server(folder / "prefect") as server,
-        (folder / "serve.log").open("w", encoding="utf-8") as output,
-        started("cli_flow_serve.py", server, {}, quick, output) as process,
-    ):
-        wait_for("the flows to be served", lambda: ask(server, "POST", "/deployments/count") == 4, seconds=120)
+    with served_by("cli_flow_serve.py", tmp_path_factory.mktemp("served"), deployments=4) as server:
         yield server
-        process.terminate()
-        process.wait(timeout=60)
-        wait_for("its runs to end", lambda: processes_naming(server.env["PREFECT_HOME"]) == [server.pid])
 
 
 @pytest.fixture

@@ -23,8 +23,6 @@ from nescord.scoped import ScopedKnowledge
 from nescord.web.condition import Part
 from nescord.web.texts import TEXTS as PARTS
 
-_WAITING = "wait to be embedded"
-
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
@@ -85,9 +83,8 @@ def _stored(base: Base, view: ScopedKnowledge, who: str) -> _Stored:
     return _Stored(
         notes=view.count_notes(),
         cards_due=view.spaced(who).count_due(datetime.now(UTC)),
-        # Not of all: how much others have written is nobody's concern.
         pending=view.count_pending(),
-        degraded=tuple(reason for reason in meaning.degraded if _WAITING not in reason),
+        degraded=meaning.degraded,
         latency=service.latency,
         away=tuple(part for part in service.parts if not part.is_well),
     )

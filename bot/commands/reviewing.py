@@ -13,7 +13,7 @@ from bot.desk import Desk
 from bot.everywhere import everywhere, options
 from bot.hits import note_buttons
 from bot.registry import handles
-from bot.render import Button, Field, Reply, escape
+from bot.render import Button, Field, Reply, Style, escape
 from bot.texts import named
 from bot.visit import Refused, Visit
 from nescord.errors import NotFoundError
@@ -96,14 +96,14 @@ async def _next(visit: Visit, before: str = "") -> Reply:
 
 
 def _ratings(visit: Visit, found: ReviewCard) -> list[Button]:
-    ratings = (
+    ratings: Sequence[tuple[int, str, Style]] = (
         (1, "review.again", "danger"),
         (2, "review.hard", "secondary"),
         (3, "review.good", "primary"),
         (4, "review.easy", "success"),
     )
     return [
-        Button(visit.text(key), "grade", found.note.id, style=style, more=f"{rating}-{found.stamp}")  # type: ignore[arg-type]  # one of the styles
+        Button(visit.text(key), "grade", found.note.id, style=style, more=f"{rating}-{found.stamp}")
         for rating, key, style in ratings
     ]
 

@@ -15,7 +15,6 @@ from bot.render import Choice, Reply, escape
 from bot.texts import named
 from bot.visit import Refused, Visit
 from nescord.notes import SearchHits
-from nescord.search_events import asked_by
 
 _LIMIT = 5
 _SHOWN_QUERY = 200
@@ -64,8 +63,7 @@ async def search(visit: Visit) -> Reply:
     if not query and not tag:
         raise Refused("search.empty")
     limit = min(max(visit.request.number("limit", _LIMIT), 1), 10)
-    with asked_by(visit.who):
-        hits = await visit.call(visit.view.search, query, mode=mode, limit=limit, tags=(tag,) if tag else ())
+    hits = await visit.call(visit.view.search, query, mode=mode, limit=limit, tags=(tag,) if tag else ())
     shown = escape(" ".join(query.split()) or f"#{tag}", _SHOWN_QUERY)
     if not hits:
         return _nothing(visit, shown, tag, mode, hits)

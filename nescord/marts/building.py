@@ -25,9 +25,9 @@ from nescord.catalog import status as status_sql
 from nescord.catalog import vectors as vectors_sql
 from nescord.catalog.migrations import SCHEMA_VERSION
 from nescord.catalog.snapshot import snapshot
-from nescord.errors import BackupError, LockTimeoutError, MartsError, UsageError
+from nescord.errors import BackupError, MartsError, UsageError
 from nescord.home import DataFolder
-from nescord.locks import held_at_once
+from nescord.locks import held_alone
 from nescord.marts import flow_history, generations
 from nescord.marts.generations import Mart, ModelVectors
 from nescord.marts.job import JOB, RESULT, SNAPSHOT, Job
@@ -39,8 +39,6 @@ from nescord.settings import Settings
 from nescord.times import utc_text
 
 _LOCK = "marts.lock"
-_PAUSE = 0.1
-_MEND = "pip install 'nescordbot[notebooks]'"
 # An erasure removes what is being built. It is over soon.
 _ATTEMPTS = 3
 
@@ -88,9 +86,8 @@ def build(settings: Settings, *, texts: bool = True, spaces: Collection[str] | N
 
 def refuse_without_packages(*modules: str) -> None:
     """UsageError where one of them is not installed."""
-    missing = [module for module in modules if not packages.is_installed(module)]
-    if missing:
-        raise UsageError(f"marts need {' and '.join(missing)}, which is not installed: {_MEND}")
+    if missing := packages.lacking(modules):
+        raise UsageError(f"marts need {' and '.join(missing)}, which is not installed: {packages.GET_NOTEBOOKS}")
 
 
 def _built(base: OpenBase, *, texts: bool, spaces: tuple[str, ...] | None, remarks: tuple[str, ...]) -> Mart:
@@ -197,18 +194,8 @@ def _refuse_a_full_disk(room: Path, size: int) -> None:
 def _alone(folder: DataFolder, timeout: float) -> Iterator[None]:
     """One build at a time. A lock of its own: it is taken before all others and waited for without any."""
     durable.make_folder(folder.run)
-    deadline = time.monotonic() + timeout
-    while True:
-        with held_at_once(folder.run / _LOCK) as is_ours:
-            if is_ours:
-                yield
-                return
-        if time.monotonic() > deadline:
-            raise LockTimeoutError(
-                f"marts of {folder.path} are being built by another process; waited {timeout:g} s: try again when it "
-                "is done, or wait longer with NESCORD_LOCK_TIMEOUT"
-            )
-        time.sleep(_PAUSE)
+    with held_alone(folder.run / _LOCK, timeout, f"marts of {folder.path} are being built"):
+        yield
 
 
 @contextmanager

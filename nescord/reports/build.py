@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nescord import durable, marts
-from nescord.errors import LockTimeoutError, NescordError, ReportError, UsageError
+from nescord.errors import NescordError, ReportError, UsageError
 from nescord.home import DataFolder
-from nescord.locks import held_at_once
+from nescord.locks import held_alone
 from nescord.marts import Built
 from nescord.reports import golden, retention
 from nescord.reports.index import index_of, index_of_all
@@ -31,7 +31,6 @@ from nescord.times import utc_text
 LOCK = "report.lock"
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 _NAME = re.compile(r"[0-9]{2}_[a-z0-9_]{1,60}")
-_PAUSE = 0.1
 _STOP_PATIENCE = 30.0
 
 
@@ -273,15 +272,5 @@ def _told(settings: Settings) -> dict[str, str]:
 def _alone(folder: DataFolder, timeout: float) -> Iterator[None]:
     """One report at a time."""
     durable.make_folder(folder.run)
-    deadline = time.monotonic() + timeout
-    while True:
-        with held_at_once(folder.run / LOCK) as is_ours:
-            if is_ours:
-                yield
-                return
-        if time.monotonic() > deadline:
-            raise LockTimeoutError(
-                f"a report of {folder.path} is being made by another process; waited {timeout:g} s: try again when it "
-                "is done, or wait longer with NESCORD_LOCK_TIMEOUT"
-            )
-        time.sleep(_PAUSE)
+    with held_alone(folder.run / LOCK, timeout, f"a report of {folder.path} is being made"):
+        yield

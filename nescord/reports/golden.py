@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from nescord import durable
 from nescord.errors import NescordError, NotFoundError, UsageError
+from nescord.process_groups import end_group
 from nescord.times import utc_text
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def ask_in_child(folder: DataFolder, *, patience: float = PATIENCE) -> Run | Non
             except subprocess.TimeoutExpired:
                 raise NescordError(f"the golden queries were not answered within {patience:.0f} seconds") from None
             finally:
-                _end(process)
+                end_group(process, _GRACE)
     finally:
         os.close(ours)
         os.close(theirs)
@@ -346,15 +346,6 @@ def _remember(file: Path, run: Run) -> None:
         kept = []
     line = json.dumps(asdict(run), ensure_ascii=True, separators=(",", ":")).encode("ascii")
     durable.write_file(file, b"\n".join([*kept, line]) + b"\n")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from nescord import packages
 from nescord.errors import UsageError
-from nescord.packages import is_installed
 from nescord.process_groups import how_it_ended, signal_group
 
 NOTEBOOK_LIMIT = 900.0
@@ -82,11 +82,8 @@ def jupyter_home(inside: Path | None = None) -> Iterator[Path]:
     Raises:
         UsageError: the packages of notebooks are not installed.
     """
-    missing = [name for name in ("papermill", "nbconvert", "ipykernel") if not is_installed(name)]
-    if missing:
-        raise UsageError(
-            f"notebooks need packages that are not there ({', '.join(missing)}): pip install 'nescordbot[notebooks]'"
-        )
+    if missing := packages.lacking(packages.OF_REPORTS):
+        raise UsageError(f"notebooks need packages that are not there ({', '.join(missing)}): {packages.GET_NOTEBOOKS}")
     with tempfile.TemporaryDirectory(prefix="nescord-notebooks-", dir=inside, ignore_cleanup_errors=True) as name:
         home = Path(name)
         kernel = home / "jupyter" / "kernels" / _KERNEL
