@@ -194,9 +194,9 @@ class Digests:
         return Scope(frozenset({digest.target} | personal))
 
     def _told_until(self, digest: Digest, now: datetime) -> str:
-        day_ago = utc_text(now - timedelta(days=1))
-        # The first one is to show what it is for, also when it was asked for an hour ago.
-        told = digest.changed_at if digest.state else min(digest.changed_at, day_ago)
+        # The first one is to show what it is for, also when it was asked for an hour ago and comes a day late.
+        day_before = utc_text(datetime.fromisoformat(digest.changed_at) - timedelta(days=1))
+        told = digest.changed_at if digest.state else day_before
         return max(told, utc_text(now - _LONGEST_TOLD))
 
     def _is_due(self, digest: Digest, now: datetime) -> bool:

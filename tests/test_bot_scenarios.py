@@ -7,6 +7,7 @@ What is under the commands is tested beside each of them; that a flow really run
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -287,10 +288,12 @@ def test_digest_to_oneself(stage: Stage, person: Person) -> None:
     zone = person.offered("digest", "zone", switch=("on", "オン"), zone="Toky")[0]["value"]
     assert zone == "Asia/Tokyo"
     person.tells("note add", text="- [ ] call 電話", title="Call mother 母")
+    time.sleep(1.1)  # moments are kept to the second
     on = person.tells("digest", switch=("on", "オン"), hour=6, zone=zone)
     assert on.is_ephemeral
     assert "06:00" in on.text
     assert "Asia/Tokyo" in on.text
+    # A day late: the note was written before it was asked for, and is new all the same.
     later = datetime.now(UTC) + timedelta(days=2)
     settings = Settings(
         data_dir=stage.bot.data,
