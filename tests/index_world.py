@@ -134,6 +134,14 @@ def random_vectors(count: int, dims: int = DIMS, seed: int | None = None) -> Vec
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def unlike(count: int, dims: int) -> Vectors:
+    """As texts are: most are like the common one, and some like no other, which few graphs of neighbours lead to."""
+    numbers = np.random.default_rng(3)
+    unlikeness = 0.5 * np.exp(numbers.normal(0, 0.3, (count, 1)))
+    rows = numbers.standard_normal(dims) + unlikeness * numbers.standard_normal((count, dims))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
 def _main() -> None:
     verb, data = sys.argv[1], Path(sys.argv[2])
     with World(data) as world:

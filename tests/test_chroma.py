@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from chroma_server import ChromaServer
-from index_world import random_vectors
+from index_world import random_vectors, unlike
 
 from nescord.errors import ServiceUnavailableError
 from nescord.index.chroma import ChromaDBService
@@ -72,6 +72,17 @@ def test_equal_texts_do_not_look_like_lost_canaries(tmp_path: Path) -> None:
         service.ensure_collection(_NAME, 16, model_key="m", language_group="other", epoch="e")
         service.add(_NAME, dict.fromkeys(range(1, 40), vector))
         assert service.lost_canaries(_NAME, {30: vector}) == []
+
+
+def test_chunks_that_are_like_no_other_are_found(tmp_path: Path) -> None:
+    vectors = unlike(2000, 64)
+    rows = {number: vector.tobytes() for number, vector in enumerate(vectors)}
+    with ChromaDBService(EmbeddedStore(tmp_path / "chroma")) as service:
+        service.ensure_collection(_NAME, 64, model_key="m", language_group="other", epoch="e")
+        service.add(_NAME, rows)
+        missed = set(rows) - service.all_found(_NAME, 64)
+        # With Chroma's own number of neighbours about 60, which is more than verify takes for sound.
+        assert len(service.lost_canaries(_NAME, {number: rows[number] for number in missed})) <= 20
 
 
 def test_a_closed_folder_has_no_file_open(tmp_path: Path) -> None:

@@ -128,14 +128,18 @@ def test_near_duplicates_that_a_sound_graph_does_not_reach_are_no_damage(world: 
         rows = centres[numbers.integers(0, 60, count)] + 0.05 * numbers.normal(size=(count, DIMS))
         return (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32)
 
-    vectors = np.concatenate([clustered(3000), np.repeat(clustered(3), 400, axis=0), clustered(1500)])
-    world.add(len(vectors), vectors=vectors)
-    world.drain()
+    world.add(3000, vectors=clustered(3000))
+    # How many equal ones it takes is chance: the graph is built by several threads.
+    for _ in range(12):
+        world.add(400, vectors=np.repeat(clustered(1), 400, axis=0))
+        world.drain()
+        with world.open() as service:
+            (name,) = [name for name in service.collections() if service.count(name)]
+            is_short = len(service.all_found(name, DIMS)) < service.count(name)
+        if is_short:
+            break
+    assert is_short, "this test shows nothing"
     assert world.drain().found == ()
-    with world.open() as service:
-        (name,) = [name for name in service.collections() if service.count(name)]
-        # Else this test shows nothing.
-        assert len(service.all_found(name, DIMS)) < service.count(name) == len(vectors)
 
 
 def test_the_log_is_trimmed_to_what_somebody_still_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ from nescord.embedding import Vectors
 from nescord.errors import NescordError
 
 # ef_search: recall on hard data 0.76 → 0.99 for 0.15 ms. sync_threshold: 20,000 would make the next open 34 s.
-HNSW: dict[str, str | int] = {"space": "cosine", "ef_search": 400, "sync_threshold": 1000}
+# max_neighbors: with Chroma's 16 no link of the graph led to 0.3 to 0.8 % of real chunks, those least like the others,
+# and no query ever found them; with 48 to none, for the same CPU time and 256 bytes a chunk (docs/measured/meaning.md).
+HNSW: dict[str, str | int] = {"space": "cosine", "ef_search": 400, "sync_threshold": 1000, "max_neighbors": 48}
 REFUSING = "nescord_refusing"
 # How Chroma says that its own log is damaged, seen on 1.5.9.
 UNREADABLE_LOG = re.compile(r"[Ff]ailed to pull logs|log store")
