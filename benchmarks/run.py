@@ -1,4 +1,4 @@
-"""`make bench`: generate vaults, measure ingest and search beside their yardsticks, print one table.
+"""`make yardsticks`: generate vaults, measure ingest and search beside their yardsticks, print one table.
 
 python -m benchmarks.run [--notes 8000] [--seed 1] [--write docs/measured/ingest-and-keyword.md]
 """

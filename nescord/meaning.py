@@ -311,15 +311,18 @@ class Meaning:
     def _drain(self, catalog: Catalog, key: str) -> tuple[DrainReport | None, tuple[str, ...]]:
         if self._settings.vector == "exact":
             return None, ()
-        from nescord.index.drain import drain
-        from nescord.index.service import needs_drain, open_service
-        from nescord.index.store import DamagedIndexError
+        from nescord.index.need import needs_drain
 
         with catalog.read() as connection:
             model = vectors_sql.model_id(connection, key) or 0
             behind = vectors_sql.count_behind(connection, model)
             if not needs_drain(connection, self._settings, self._folder, self._locks, model, behind):
                 return None, ()
+        # numpy and Chroma: not for a vault in which nothing has changed.
+        from nescord.index.drain import drain
+        from nescord.index.service import open_service
+        from nescord.index.store import DamagedIndexError
+
         try:
             with open_service(self._settings, self._folder, self._locks) as chroma:
                 report = drain(catalog, chroma, key, prefix=self._settings.collection_name)

@@ -17,7 +17,7 @@ from nescord.catalog import vectors as sql
 from nescord.catalog.database import Catalog
 from nescord.embedding import Vectors
 from nescord.home import DataFolder
-from nescord.index import drain
+from nescord.index import drain, need
 from nescord.index import service as services
 from nescord.index.chroma import ChromaDBService
 from nescord.index.drain import DrainReport
@@ -96,7 +96,7 @@ class World:
     def needs_drain(self) -> bool:
         with self.catalog.read() as connection:
             behind = sql.count_behind(connection, self.model)
-            return services.needs_drain(connection, self.settings, self.folder, self.locks, self.model, behind)
+            return need.needs_drain(connection, self.settings, self.folder, self.locks, self.model, behind)
 
     def collections(self) -> dict[str, sql.Collection]:
         with self.catalog.read() as connection:

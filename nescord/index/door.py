@@ -22,7 +22,8 @@ from nescord.home import DataFolder
 from nescord.index import VectorHit, VectorIndex
 from nescord.index.chroma import ChromaDBService, to_array
 from nescord.index.exact import ExactIndex
-from nescord.index.service import has_server, open_reader
+from nescord.index.need import has_server
+from nescord.index.service import open_reader
 from nescord.index.store import DamagedIndexError, MissingCollectionError
 from nescord.locks import Locks
 from nescord.settings import Settings

@@ -12,13 +12,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-import apsw
-
-from nescord import services_file
-from nescord.catalog import vectors as sql
 from nescord.errors import LockTimeoutError, ServiceUnavailableError
 from nescord.home import DataFolder
 from nescord.index.chroma import ChromaDBService
+from nescord.index.need import server_beside
 from nescord.index.seal import Folder
 from nescord.index.store import Store
 from nescord.locks import LockName, Locks
@@ -30,11 +27,6 @@ if TYPE_CHECKING:
 # How long to wait for the folder before looking again whether a server has come up.
 _LOOK_AGAIN = 1.0
 _MEND = "nescord services, which runs it, starts it again"
-
-
-def has_server(settings: Settings, folder: DataFolder, locks: Locks) -> bool:
-    """Whether a Chroma server is named by CHROMA_URL or runs beside us. It need not answer."""
-    return settings.chroma_url is not None or _beside(folder, locks) is not None
 
 
 @contextmanager
@@ -66,7 +58,7 @@ def open_reader(settings: Settings, folder: DataFolder, locks: Locks) -> Iterato
     Raises:
         LockTimeoutError, ServiceUnavailableError: as `open_service`.
     """
-    url = settings.chroma_url or _beside(folder, locks)
+    url = settings.chroma_url or server_beside(folder, locks)
     if url is None:
         with open_service(settings, folder, locks) as service:
             yield service
@@ -91,7 +83,7 @@ def place_of(
         while True:
             left = max(0.0, deadline - time.monotonic())
             url = settings.chroma_url
-            if url is None and (url := _beside(folder, locks)) is not None and _answers(url):
+            if url is None and (url := server_beside(folder, locks)) is not None and _answers(url):
                 held.enter_context(locks.exclusive(LockName.DRAIN, timeout=left))
                 break
             try:
@@ -104,23 +96,6 @@ def place_of(
                 if time.monotonic() >= deadline:
                     raise
         yield url
-
-
-def needs_drain(
-    connection: apsw.Connection, settings: Settings, folder: DataFolder, locks: Locks, model: int, behind: int
-) -> bool:
-    """Whether it is worth to open Chroma: something is `behind`, or its folder is not as we left it."""
-    if behind or settings.chroma_url is not None:
-        return bool(behind)
-    place = Folder(folder.chroma, folder.run)
-    if has_server(settings, folder, locks):
-        return bool(place.doubt())
-    return not place.is_sealed() and sql.count_indexable(connection, model) > 0
-
-
-def _beside(folder: DataFolder, locks: Locks) -> str | None:
-    services = services_file.running(folder, locks)
-    return None if services is None else services.chroma_url
 
 
 def _answers(url: str) -> bool:
