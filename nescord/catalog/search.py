@@ -135,8 +135,9 @@ def allowed_chunks(
 def every_allowed_chunk(connection: apsw.Connection, allowed: Filter, most: int) -> dict[int, tuple[int, str]] | None:
     """All chunks that are allowed -> (their note, their language group); None when they are more than `most`."""
     conditions, bindings = _conditions(allowed)
+    # Notes first, of which there are fewer, and whose rows are short: SQLite would read the text of every chunk.
     rows: list[tuple[int, int, str]] = connection.execute(
-        "SELECT chunk.id, chunk.note, chunk.language_group FROM chunk JOIN note ON note.key = chunk.note "
+        "SELECT chunk.id, chunk.note, chunk.language_group FROM note CROSS JOIN chunk ON chunk.note = note.key "
         f"WHERE 1 {_and(conditions)} LIMIT ?",
         (*bindings, most + 1),
     ).fetchall()  # type: ignore[assignment]  # three columns

@@ -45,6 +45,9 @@ class Collection:
 
 
 _COLLECTION = "name, model, language_group, epoch, state, applied_seq"
+# Left to itself SQLite may begin with all vectors, in the order of their hashes: to sort them by chunk, and even to
+# look up a few chunks. A CROSS JOIN keeps the order (https://www.sqlite.org/optoverview.html#crossjoin).
+_BY_CHUNK = "CROSS JOIN"
 _HAS_NO_VECTOR = """
 NOT EXISTS (SELECT 1 FROM embedding WHERE embedding.model = :model AND embedding.text_hash = chunk.text_hash)
 """
@@ -276,7 +279,7 @@ def vectors_of(
 ) -> dict[int, bytes]:
     """The vectors of those of the chunks that exist, have one, and are of the group (None: of any)."""
     rows = connection.execute(
-        "SELECT chunk.id, embedding.vector FROM chunk JOIN embedding ON embedding.model = ?1 "
+        f"SELECT chunk.id, embedding.vector FROM chunk {_BY_CHUNK} embedding ON embedding.model = ?1 "
         "AND embedding.text_hash = chunk.text_hash WHERE chunk.id IN (SELECT value FROM json_each(?2)) "
         "AND (?3 IS NULL OR chunk.language_group = ?3)",
         (model, json.dumps(list(chunk_ids)), language_group),
@@ -289,7 +292,7 @@ def all_vectors(
 ) -> Iterator[tuple[int, str, bytes]]:
     """(chunk id, language group, vector) of every chunk with a vector, by id."""
     yield from connection.execute(
-        "SELECT chunk.id, chunk.language_group, embedding.vector FROM chunk JOIN embedding "
+        f"SELECT chunk.id, chunk.language_group, embedding.vector FROM chunk {_BY_CHUNK} embedding "
         "ON embedding.model = ?1 AND embedding.text_hash = chunk.text_hash "
         "WHERE ?2 IS NULL OR chunk.language_group = ?2 ORDER BY chunk.id",
         (model, language_group),
@@ -300,7 +303,7 @@ def placed_vectors(connection: apsw.Connection, model: int, chunk_ids: Sequence[
     """The vectors of those of the chunks (None: of all) that exist and have one, by id."""
     some = "" if chunk_ids is None else "WHERE chunk.id IN (SELECT value FROM json_each(?))"
     rows = connection.execute(
-        "SELECT chunk.id, chunk.note, chunk.language_group, embedding.vector FROM chunk JOIN embedding "
+        f"SELECT chunk.id, chunk.note, chunk.language_group, embedding.vector FROM chunk {_BY_CHUNK} embedding "
         f"ON embedding.model = ? AND embedding.text_hash = chunk.text_hash {some} ORDER BY chunk.id",
         (model,) if chunk_ids is None else (model, json.dumps(list(chunk_ids))),
     )

@@ -3,6 +3,9 @@
 Never stale, never wrong, and at 25,000 chunks as fast as Chroma. A capture appends a row, a delete takes one out; the
 matrix is read whole only once, or when it belongs to another life of the knowledge base. Whose chunk it is stands
 beside each vector: a chunk has one note and one language group as long as it lives, and ids are never used twice.
+
+Beside a Chroma server a search wants some hundred rows only. Of a large base these are read one by one until somebody
+scans: a million vectors are 2 GB, which each process would hold beside the server.
 """
 
 from __future__ import annotations
@@ -17,12 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nescord.catalog import vectors as sql
-from nescord.catalog.vectors import LANGUAGE_GROUPS
+from nescord.catalog.vectors import LANGUAGE_GROUPS, PlacedVector
 from nescord.embedding import Vectors
 from nescord.index import VectorHit
 
 # Rows of the log; a reader is rarely more than a few behind another.
 _REMEMBERED = 5_000
+
+
+# So many chunks are held by whoever wants to know of one of them (100 MB); of more, the matrix is made by a scan only.
+_FEW_CHUNKS = 50_000
+# Of a sample that is read without the matrix: ids that are looked at for each row of it, as some are of deleted chunks
+# or of the other language group, and the share by which the base has to grow before it is taken anew.
+_PROBES, _GROWTH = 8, 0.01
 
 
 # The scan and `_cosines` add up in different orders, and stray from each other by less than this.
@@ -33,6 +43,18 @@ def _cosines(rows: Vectors, vector: Vectors) -> Vectors:
     """Row by row: equal rows have equal scores, wherever they stand, which a scan does not promise."""
     scores: Vectors = np.einsum("ij,j->i", rows, vector)
     return scores
+
+
+def _rows_of(placed: Sequence[PlacedVector]) -> Vectors:
+    """Their vectors, (n, dims)."""
+    return np.array([np.frombuffer(row.vector, "<f4") for row in placed], np.float32)
+
+
+def _thinned(rows: Sequence[PlacedVector], most: int) -> Sequence[PlacedVector]:
+    """At most so many of the rows, evenly."""
+    if len(rows) <= most:
+        return rows
+    return [rows[place] for place in np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 class PlacedChunk(NamedTuple):
@@ -134,6 +156,7 @@ class ExactIndex:
         self._followed: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._matrices: dict[str, _Matrix] = {}
         self._sampled: dict[str, tuple[tuple[object, ...], Vectors]] = {}
+        self._spread: tuple[str, int, int, dict[str, Vectors]] = ("", 0, 0, {})
         self._lock = threading.Lock()
 
     def query(self, connection: apsw.Connection, vector: Vectors, k: int) -> list[VectorHit]:
@@ -148,6 +171,8 @@ class ExactIndex:
 
     def scores(self, connection: apsw.Connection, vector: Vectors, chunks: Sequence[int]) -> dict[int, float]:
         """The cosine similarity of those of the chunks that have a vector."""
+        if self._is_read_by_row(connection):
+            return {chunk: one.cosine for chunk, one in self._placed_by_row(connection, vector, chunks).items()}
         with self._lock:
             self._refresh(connection)
             found: dict[int, float] = {}
@@ -156,7 +181,9 @@ class ExactIndex:
             return found
 
     def placed(self, connection: apsw.Connection, vector: Vectors, chunks: Sequence[int]) -> dict[int, PlacedChunk]:
-        """Those of the chunks that have a vector, without asking SQLite about each."""
+        """Those of the chunks that have a vector."""
+        if self._is_read_by_row(connection):
+            return self._placed_by_row(connection, vector, chunks)
         with self._lock:
             self._refresh(connection)
             found: dict[int, PlacedChunk] = {}
@@ -166,6 +193,8 @@ class ExactIndex:
 
     def vectors(self, connection: apsw.Connection, chunks: Sequence[int]) -> Vectors:
         """The stored vectors of those of the chunks that have one, (n, dims)."""
+        if self._is_read_by_row(connection):
+            return _rows_of(list(sql.placed_vectors(connection, self._model, chunks)))
         with self._lock:
             self._refresh(connection)
             found = [row for matrix in self._matrices.values() for row in matrix.vectors(chunks)]
@@ -173,6 +202,8 @@ class ExactIndex:
 
     def sample(self, connection: apsw.Connection, group: str, size: int) -> Vectors:
         """A fixed sample of at most `size` stored vectors of a language group, (n, dims)."""
+        if self._is_read_by_row(connection):
+            return self._sample_by_row(connection, group, size)
         with self._lock:
             self._refresh(connection)
             key = (self._epoch, self._seq, group, size)
@@ -184,6 +215,32 @@ class ExactIndex:
                     order = order[np.linspace(0, matrix.count - 1, size).astype(int)]
                 self._sampled[group] = (key, matrix.rows[order])
             return self._sampled[group][1]
+
+    def _is_read_by_row(self, connection: apsw.Connection) -> bool:
+        return not self._epoch and sql.last_chunk(connection) > _FEW_CHUNKS
+
+    def _placed_by_row(
+        self, connection: apsw.Connection, vector: Vectors, chunks: Sequence[int]
+    ) -> dict[int, PlacedChunk]:
+        rows = list(sql.placed_vectors(connection, self._model, chunks))
+        scores = _cosines(_rows_of(rows), vector).tolist() if rows else []
+        return {
+            row.chunk: PlacedChunk(row.note, row.language_group, score) for row, score in zip(rows, scores, strict=True)
+        }
+
+    def _sample_by_row(self, connection: apsw.Connection, group: str, size: int) -> Vectors:
+        """Evenly over the ids that were ever given, and the same until the base has grown by some of it."""
+        epoch, last = sql.epoch(connection), sql.last_chunk(connection)
+        with self._lock:
+            of_epoch, of_size, through, samples = self._spread
+            if (of_epoch, of_size) != (epoch, size) or last > through * (1 + _GROWTH):
+                probes = np.unique(np.linspace(1, last, _PROBES * size).astype(int)).tolist()
+                found: dict[str, list[PlacedVector]] = {each: [] for each in LANGUAGE_GROUPS}
+                for row in sql.placed_vectors(connection, self._model, probes):
+                    found[row.language_group].append(row)
+                samples = {each: _rows_of(_thinned(rows, size)) for each, rows in found.items()}
+                self._spread = (epoch, size, last, samples)
+        return samples[group]
 
     def _refresh(self, connection: apsw.Connection) -> None:
         epoch, last = sql.epoch(connection), sql.last_seq(connection)

@@ -41,8 +41,13 @@ class HttpStore:
         self._url = url.rstrip("/")
         self._mend = mend
         self._numbers: dict[str, str] = {}
+        # A connection is made for each search, and to read the certificates of the world takes 17 ms: only for TLS.
+        has_tls = self._url.lower().startswith("https:")
         self._client = httpx.Client(
-            base_url=self._url, timeout=httpx.Timeout(timeout, connect=connect_timeout), trust_env=False
+            base_url=self._url,
+            timeout=httpx.Timeout(timeout, connect=connect_timeout),
+            trust_env=False,
+            verify=has_tls,
         )
         try:
             self._send("GET", "/api/v2/heartbeat")
