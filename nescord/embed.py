@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from nescord.catalog.vectors import PendingText
 from nescord.embedding.pieces import (
     Answer,
     Later,
-    Result,
+    Piece,
     StillMissing,
     asked,
     asked_or_last,
@@ -46,6 +46,8 @@ COARSE_TEXTS = 512
 _MEANWHILE = Later("it was embedded by another run meanwhile")
 
 EmbedBatch = Callable[[Sequence[PendingText]], list[Answer]]
+_Claimed = tuple[list[Piece], NescordError | None, ExitStack]
+"""What a request was answered, what went wrong, and its claims, until the answers are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +133,11 @@ def embed_these(catalog: Catalog, service: EmbeddingService, texts: Sequence[Pen
     still_missing = _still_missing(catalog, service, model)
     done, refused = 0, 0
     for request in service.requests(inputs(missing)) if missing else ():
-        pieces, error = asked(service.embed, still_missing(missing[request]))
-        for some, answers in pieces:
-            new, unfit = _store(catalog, model, some, answers)
-            done, refused = done + new, refused + unfit
+        with _claimed(service, missing[request]):
+            pieces, error = asked(service.embed, still_missing(missing[request]))
+            for some, answers in pieces:
+                new, unfit = _store(catalog, model, some, answers)
+                done, refused = done + new, refused + unfit
         if error:
             raise error
     _is_closed(catalog, model)
@@ -166,12 +169,16 @@ class PendingWork:
         self._model = model
         self._turn = threading.Lock()
         self._is_over = False
+        self._claims: dict[bytes, ExitStack] = {}
 
     def embed_batch(self, batch: Sequence[PendingText]) -> list[Answer]:
         """What `store_batch` wants for it. In any thread; one batch at a time, as one may be shared among processes
         already. What was embedded elsewhere meanwhile is not paid for again."""
         answers: list[Answer] = []
         with self._turn:
+            if not self._is_over:  # until they are stored, or never will be
+                self._claims[batch[0].text_hash] = ExitStack()
+                self._claims[batch[0].text_hash].enter_context(_claimed(self._service, batch))
             for first in range(0, len(batch), BATCH_TEXTS):  # who cancels the run waits for one of these at most
                 if self._is_over:
                     raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
@@ -213,13 +220,15 @@ class PendingWork:
         stored = _store(self._catalog, self._model, batch, answers, through=batch[-1].chunk)
         if batch is self.batches[-1]:
             _is_closed(self._catalog, self._model)
+        self._claims.pop(batch[0].text_hash, ExitStack()).close()
         return stored
 
     def close(self) -> None:
         """Wait for the batch at hand; no other is begun."""
         self._is_over = True
         with self._turn:
-            pass
+            for claims in self._claims.values():
+                claims.close()
 
 
 @contextmanager
@@ -280,33 +289,37 @@ def _embed_and_store(
         NescordError: the first that went wrong. What the others have brought is stored.
     """
     requests = [batch[request] for request in service.requests(inputs(batch))]
-
     still_missing = _still_missing(catalog, service, model)
-
-    def ask(request: Sequence[PendingText]) -> Result:
-        return asked_or_last(service, embed, still_missing(request))
-
-    if len(requests) == 1:
-        results = iter([ask(batch)])
-    else:
-        results = _asked_at_once(ask, requests, service.remote.parallel if service.remote else 1, stop)
     failed, left = None, len(requests)
-    for pieces, error in results:
-        failed = failed or error
-        left -= 1
-        for texts, answers in pieces:
-            is_last = not left and not failed and texts is pieces[-1][0]
-            count(*_store(catalog, model, texts, answers, through=batch[-1].chunk if is_last else None))
+    with ExitStack() as all_claims:
+
+        def ask(request: Sequence[PendingText]) -> _Claimed:
+            claims = ExitStack()
+            all_claims.callback(claims.close)
+            claims.enter_context(_claimed(service, request))
+            return *asked_or_last(service, embed, still_missing(request)), claims
+
+        if len(requests) == 1:
+            results = iter([ask(batch)])
+        else:
+            results = _asked_at_once(ask, requests, service.remote.parallel if service.remote else 1, stop)
+        for pieces, error, claims in results:
+            failed = failed or error
+            left -= 1
+            for texts, answers in pieces:
+                is_last = not left and not failed and texts is pieces[-1][0]
+                count(*_store(catalog, model, texts, answers, through=batch[-1].chunk if is_last else None))
+            claims.close()
     if failed:
         raise failed
 
 
 def _asked_at_once(
-    ask: Callable[[Sequence[PendingText]], Result],
+    ask: Callable[[Sequence[PendingText]], _Claimed],
     requests: Sequence[Sequence[PendingText]],
     threads: int,
     stop: Callable[[], bool],
-) -> Iterator[Result]:
+) -> Iterator[_Claimed]:
     """What comes of each, as it comes. After a failure or a stop no other is begun."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -333,10 +346,16 @@ def _embed_last(
     with catalog.read() as connection:
         texts = vectors_sql.due(connection, model)
     for request in service.requests(inputs(texts)) if texts else ():
-        for some, answers in cautiously(service, texts[request], _still_missing(catalog, service, model)):
-            count(*_store(catalog, model, some, answers))
-            if stop():
-                return
+        with _claimed(service, texts[request]):
+            for some, answers in cautiously(service, texts[request], _still_missing(catalog, service, model)):
+                count(*_store(catalog, model, some, answers))
+                if stop():
+                    return
+
+
+def _claimed(service: EmbeddingService, texts: Sequence[PendingText]) -> AbstractContextManager[None]:
+    """Nobody else has these embedded, to pay for them too, until the block ends."""
+    return service.remote.claimed(text.text_hash for text in texts) if service.remote else nullcontext()
 
 
 def _still_missing(catalog: Catalog, service: EmbeddingService, model: int) -> StillMissing:

@@ -115,7 +115,9 @@ def hybrid_candidates(
     else:
         says = np.array([note in says_all for note in keys])
         ranked = cosine if nearness is None else near_all
-        scores = fused(fusion, keyword, says, ranked, near_all, alpha, groups == language_group(detect(query.text)))
+        waits = np.array([_waits(found, words.get(note)) for note in keys])
+        same = groups == language_group(detect(query.text))
+        scores = fused(fusion, keyword, says, ranked, near_all, alpha, same, waits)
     return [
         Candidate(
             note=keys[at],
@@ -242,6 +244,11 @@ def _best_of_each_group(ordered: Mapping[int, tuple[int, str]], width: int, limi
             counts[group] += 1
             notes[group].add(note)
     return kept
+
+
+def _waits(found: Mapping[int, PlacedChunk], words: FoundChunk | None) -> bool:
+    """Whether the chunk that has the words has no vector yet."""
+    return words is not None and found[words.id].cosine <= _NO_VECTOR
 
 
 def _both(

@@ -10,6 +10,7 @@ of multiprocessing, never with a bare fork, while a lock is held.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -24,7 +25,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
-from nescord.errors import LockTimeoutError, NescordError
+from nescord.errors import DiskError, LockTimeoutError, NescordError
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.2
@@ -35,6 +36,7 @@ _RESERVED = 2.0
 
 # Between two looks at a lock that is waited for.
 _ALONE_PAUSE = 0.1
+_OF_THE_DISK = frozenset({errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 
 
 class LockName(Enum):
@@ -293,7 +295,9 @@ def _lock_file(path: Path, mode: int) -> int | None:
                 raise
             os.close(fd)
     except OSError as error:
-        raise NescordError(
+        # A disk that has failed may be mended; whoever keeps a note goes on trying until then.
+        kind = DiskError if error.errno in _OF_THE_DISK else NescordError
+        raise kind(
             f"the lock file {path} cannot be used: {error.strerror}; the data folder must be writable by this user "
             "and on a disk that knows flock"
         ) from error

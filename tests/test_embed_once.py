@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from nescord.backup.create import create
 from nescord.backup.restore import restore
 from nescord.catalog import vectors as vectors_sql
 from nescord.embed import EmbedProgress, embed_pending
+from nescord.embedding.claims import claimed
 from nescord.embedding.pieces import Later
 from nescord.ingest import IngestOptions
 from nescord.remote.calls import Caller, Patience
@@ -57,6 +62,13 @@ def test_a_flow_does_not_ask_for_what_a_capture_has_had_embedded_meanwhile(tmp_p
         assert (km.meaning().embeddings, km.meaning().pending, failures(km)) == (2, 0, 0)
 
 
+@pytest.fixture
+def without_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system or a disk that has no such locks: nobody waits, and one look is all that there is."""
+    monkeypatch.delattr(fcntl, "F_OFD_SETLK")
+
+
+@pytest.mark.usefixtures("without_claims")
 @pytest.mark.parametrize("by_flow", [False, True])
 def test_nor_for_what_was_put_aside_and_then_embedded_with_its_note(tmp_path: Path, by_flow: bool) -> None:
     with (
@@ -110,6 +122,64 @@ def test_nor_for_what_a_capture_is_asking_for_at_this_moment(tmp_path: Path) -> 
         assert (km.meaning().embeddings, km.meaning().pending, failures(km)) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("first", ["the capture", "the run", "the flow"])
+def test_nor_for_what_another_process_is_asking_for_at_this_moment(tmp_path: Path, first: str) -> None:
+    with FakeGemini() as gemini, open_base(tmp_path / "kb", **settings_for(gemini, gemini_timeout=10)) as km:
+        note = km.capture("豆腐を三丁切って、昆布の出汁で静かに煮る。")
+        gemini.latency = 1.0
+
+        def of_the_flow() -> None:
+            with km.pending_work() as work:
+                for batch in work.batches:
+                    work.store_batch(batch, work.embed_batch(batch))
+
+        begin = {"the capture": lambda: km.embed_note(note.id), "the run": km.catch_up, "the flow": of_the_flow}[first]
+        with (
+            open_base(tmp_path / "kb", **settings_for(gemini, gemini_timeout=10)) as other,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            under_way = pool.submit(begin)
+            while not (km.budget.state().reserved or under_way.done()):  # until it is being asked for
+                threading.Event().wait(0.01)
+            assert not under_way.done()
+            if first == "the capture":
+                other.catch_up()
+            else:
+                other.embed_note(note.id)
+            assert under_way.done()
+            under_way.result()
+        assert sum(gemini.texts_embedded.values()) == 1
+        assert (km.meaning().embeddings, km.meaning().pending, failures(km)) == (1, 0, 0)
+
+
+def test_what_a_killed_process_was_asking_for_is_asked_for_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "claims"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom nescord.embedding.claims import claimed\n"
+        "with claimed(Path(sys.argv[1]), 'model', [b'text', b'other']):\n    print('held', flush=True)\n    input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        begun = time.monotonic()
+        with claimed(file, "model", [b"another text"]):
+            assert time.monotonic() - begun < 1
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(_claim, file)
+            time.sleep(0.3)
+            assert not waiting.done()
+            process.kill()
+            waiting.result(5)
+
+
+def _claim(file: Path) -> None:
+    with claimed(file, "model", [b"text"]):
+        pass
+
+
+@pytest.mark.usefixtures("without_claims")
 def test_a_failure_is_not_written_beside_a_vector_that_came_meanwhile(tmp_path: Path) -> None:
     with (
         TroubledGemini(trouble={"ricin": "wrong_length"}) as gemini,

@@ -81,7 +81,7 @@ def test_scores_are_finite_and_weighted_ones_stay_between_0_and_1(
 ) -> None:
     keyword, cosine, same = (np.array(column) for column in zip(*candidates, strict=True))
     for fusion in FUSIONS:
-        found = fused(fusion, keyword, same, cosine, cosine * 3, alpha, same)
+        found = fused(fusion, keyword, same, cosine, cosine * 3, alpha, same, ~same)
         assert found.shape == keyword.shape
         assert np.isfinite(found).all()
         assert found.min() >= 0
@@ -91,24 +91,34 @@ def test_scores_are_finite_and_weighted_ones_stay_between_0_and_1(
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_without_words_the_vectors_decide(fusion: Fusion) -> None:
     cosine = array(0.2, 0.8, 0.5)
-    found = fused(fusion, array(0, 0, 0), np.array([True] * 3), cosine, cosine, 0.7, np.array([True, False, True]))
+    same, waits = np.array([True, False, True]), np.array([False] * 3)
+    found = fused(fusion, array(0, 0, 0), np.array([True] * 3), cosine, cosine, 0.7, same, waits)
     assert np.argsort(-found).tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_a_single_candidate_and_equal_ones_are_no_trouble(fusion: Fusion) -> None:
-    assert fused(fusion, array(3), np.array([True]), array(0.1), array(1), 0.7, np.array([True])).size == 1
+    one, no = np.array([True]), np.array([False])
+    assert fused(fusion, array(3), one, array(0.1), array(1), 0.7, one, no).size == 1
     words, same = np.full(8, 2.0), np.array([True] * 6 + [False] * 2)
-    equal = fused(fusion, words, same, np.full(8, 0.1), np.full(8, 1.0), 0.7, same)
+    equal = fused(fusion, words, same, np.full(8, 0.1), np.full(8, 1.0), 0.7, same, np.array([False] * 8))
     assert np.isfinite(equal).all()
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_better_in_both_is_better(fusion: Fusion) -> None:
-    found = fused(
-        fusion, array(9, 3), np.array([True, True]), array(0.8, 0.2), array(3, 1), 0.7, np.array([True, True])
-    )
+    both = np.array([True, True])
+    found = fused(fusion, array(9, 3), both, array(0.8, 0.2), array(3, 1), 0.7, both, ~both)
     assert found[0] > found[1]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_the_only_note_with_the_words_comes_first_while_it_waits_for_its_vector(fusion: Fusion) -> None:
+    keyword, z = np.array([0.0] * 9 + [7.0]), np.array([*range(9, 0, -1), 1.0])
+    has_words = keyword > 0
+    same = np.array([True] * 10)
+    found = fused(fusion, keyword, has_words, np.where(has_words, -2.0, z / 10), z, 0.7, same, has_words)
+    assert found.argmax() == 9
 
 
 @given(points=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=5, max_size=60))

@@ -315,6 +315,15 @@ def test_a_note_that_waits_for_its_vector_is_found_by_its_words_and_disturbs_no_
         assert waiting.id in {hit.note_id for hit in km.search("plum kettle", mode="vector")}
 
 
+@pytest.mark.parametrize("fusion", ["rrf", "convex", "imputed"])
+def test_a_note_kept_just_now_is_the_first_that_its_own_word_finds(tmp_path: Path, fusion: str) -> None:
+    write_notes(tmp_path / "v", {f"{word}.md": f"{word} and some {word}" for word in ENGLISH})
+    with open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact", fusion=fusion) as km:
+        km.ingest(tmp_path / "v")
+        waiting = km.capture("the parcel has the number zq00017x on it")
+        assert km.search("zq00017x", limit=1)[0].note_id == waiting.id
+
+
 def test_a_query_that_the_model_refuses_is_answered_by_words(tmp_path: Path) -> None:
     write_notes(tmp_path / "v", {"a.md": "plum jam"})
     with open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact") as km:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from nescord.errors import LockTimeoutError, NescordError
+from nescord.errors import DiskError, LockTimeoutError, NescordError, is_transient
 from nescord.locks import LockName, Locks
+from tests.verified import mounted
 
 HOLDER = """
 import sys
@@ -303,6 +304,18 @@ def test_a_removed_run_folder_comes_back(run: Path, locks: Locks) -> None:
 def test_a_lock_file_that_cannot_be_opened_is_said_with_its_path(run: Path, locks: Locks) -> None:
     (run / "catalog.lock").mkdir()
     with pytest.raises(NescordError, match=r"catalog\.lock cannot be used: Is a directory"):
+        take_and_give_back(locks, LockName.CATALOG, "shared")
+
+
+def test_on_a_disk_that_has_become_read_only_it_is_the_disk_that_is_blamed_and_may_pass(run: Path) -> None:
+    with mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(run)):
+        locks = Locks(run, timeout=0)
+        take_and_give_back(locks, LockName.CATALOG, "shared")
+        subprocess.run(["mount", "-o", "remount,ro", str(run)], check=True)
+        with pytest.raises(DiskError, match=r"catalog\.lock cannot be used: Read-only file system") as caught:
+            take_and_give_back(locks, LockName.CATALOG, "shared")
+        assert is_transient(caught.value)
+        subprocess.run(["mount", "-o", "remount,rw", str(run)], check=True)
         take_and_give_back(locks, LockName.CATALOG, "shared")
 
 

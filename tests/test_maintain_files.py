@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,21 @@ def test_what_was_moved_aside_as_damaged_goes_after_a_week(data: Path) -> None:
         step = done(km, old)["damaged index"]
     assert step.after == 0
     assert not bad.exists()
+
+
+def test_what_a_killed_process_had_begun_to_write_goes_after_an_hour(data: Path) -> None:
+    begun = [data / ".identity.json.61d88e61.tmp", data / "run" / ".services.json.0a0a0a0a.tmp"]
+    for path in begun:
+        path.write_bytes(b"{}")
+    with opened(data) as km:
+        assert done(km, NOW + timedelta(minutes=50))["rests of small files"].before == 0
+        later = datetime.now(UTC) + timedelta(minutes=70)
+        assert done(km, later, dry_run=True)["rests of small files"].before == 4
+        assert all(path.exists() for path in begun)
+        step = done(km, later)["rests of small files"]
+    assert (step.before, step.after) == (4, 0)
+    assert not any(path.exists() for path in begun)
+    assert (data / "identity.json").exists()
 
 
 def test_replaced_databases_go_after_a_week_but_the_newest_stays_until_there_is_a_newer_good_backup(data: Path) -> None:

@@ -5,7 +5,8 @@ The adapters of the providers (gemini.py, genai.py) know how to ask; here is wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,13 @@ class RemoteEmbedder:
     def on_behalf(self, purpose: Purpose) -> RemoteEmbedder:
         """The same model, asked for another purpose."""
         return RemoteEmbedder(self._adapter, self._model, self._caller, self._wary, self._settings, purpose)
+
+    def claimed(self, texts: Iterable[bytes]) -> AbstractContextManager[None]:
+        """For the length of the block no other process has these texts embedded; see claims.py."""
+        from nescord.embedding.claims import claimed
+        from nescord.home import DataFolder
+
+        return claimed(DataFolder.at(self._settings).run / "embedding.claims", self.model_key, texts)
 
     def outage(self) -> str:
         """Since when the model is left alone because it did not answer, and why; "" while it answers."""

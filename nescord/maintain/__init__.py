@@ -58,6 +58,7 @@ def maintain(base: OpenBase, *, dry_run: bool = False, now: datetime | None = No
         steps.make("replaced databases", "bytes", lambda: files.restores(base, now, dry_run=dry_run))
         steps.make("copies before migrations", "bytes", lambda: files.schema_copies(base, now, dry_run=dry_run))
         steps.make("rests of backups", "bytes", lambda: files.backup_rests(base, dry_run=dry_run))
+        steps.make("rests of small files", "bytes", lambda: files.begun_files(base, now, dry_run=dry_run))
         steps.make("old reports", "bytes", lambda: files.reports(base, dry_run=dry_run))
         steps.make("Prefect's database", "bytes", lambda: files.prefect(base))
         steps.make("free disk", "bytes", disk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nescord.opened import OpenBase
 from nescord.times import utc_text
 
 SCHEMA_DAYS = 30
+BEGUN_HOURS = 1
 
 
 def restores(base: OpenBase, now: datetime, *, dry_run: bool) -> Outcome:
@@ -81,6 +83,20 @@ def backup_rests(base: OpenBase, *, dry_run: bool) -> Outcome:
     except LockTimeoutError:
         return Outcome(before, before, "a backup is being made or read: next time")
     return Outcome(before, bytes_in(store.folder), swept.problem)
+
+
+def begun_files(base: OpenBase, now: datetime, *, dry_run: bool) -> Outcome:
+    """Remove what killed processes had begun to write beside the database and in run/. These are small files, which
+    take moments: one from hours ago is nobody's any more."""
+    known: dict[Path, int] = {}
+    for path in (each for folder in (base.folder.path, base.folder.run) for each in folder.iterdir()):
+        with suppress(FileNotFoundError):  # it has got its name meanwhile
+            if durable.is_temporary(path) and 24 * days_since_change(path, now) > BEGUN_HOURS:
+                known[path] = path.lstat().st_size
+    before = sum(known.values())
+    if not dry_run:
+        _remove(list(known))
+    return Outcome(before, 0)
 
 
 def reports(base: OpenBase, *, dry_run: bool) -> Outcome:
