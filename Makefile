@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo flows notebooks test soak lint types bench lock image-test clean
+.PHONY: help setup demo flows notebooks test soak lint types bench yardsticks profiles lock image-test clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -30,10 +30,15 @@ notebooks: $(STAMP)  ## run every notebook on the sample vault: CPU seconds, mem
 # Files side by side: on two cores three of them, since much of it is waiting. Each file alone and in order, since tests of
 # a file may share a server.
 test: $(STAMP)  ## every promise once, with a small N
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-soak: $(STAMP)  ## the same tests with the N that the promises were measured with
+# MINUTES=60: the whole service under load and faults for so long (SEED=, to do one again; ARGS=).
+soak: $(STAMP)  ## the tests with the N that the promises were measured with; with MINUTES=60 the whole service under faults
+ifdef MINUTES
+	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+else
 	@NESCORD_SOAK=1 $(BIN)/python -m pytest -q -s --timeout=7200
+endif
 
 lint: $(STAMP)  ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -42,8 +47,15 @@ lint: $(STAMP)  ## ruff: rules and format
 types: $(STAMP)  ## mypy, strict
 	@$(BIN)/mypy
 
-bench: $(STAMP)  ## speed beside yardsticks, in CPU seconds of one run
+# ARGS="--vault DIR" compares on notes of one's own, which are copied and never written to; about an hour.
+bench: $(STAMP)  ## the same work by the tools that people would use instead, each in an environment of its own (ARGS=…)
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+yardsticks: $(STAMP)  ## speed beside the bare thing, in CPU seconds of one run
 	@$(BIN)/python -m benchmarks.run
+
+profiles: $(STAMP)  ## where time and memory go: ingest, search, bot, start, a night
+	@$(BIN)/python -m benchmarks.profiles $(ARGS)
 
 lock: $(STAMP)  ## resolve the dependencies anew into the lock files
 	@sh scripts/lock.sh "$(BIN)/uv"
@@ -51,6 +63,6 @@ lock: $(STAMP)  ## resolve the dependencies anew into the lock files
 image-test: $(STAMP)  ## build the container image, run it twice on one volume, measure (Docker, or root and podman)
 	@$(BIN)/python scripts/image_test.py
 
-clean:  ## remove the environment, caches and the data of demo, flows and notebooks (never data/state)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo data/tour data/notebooks
+clean:  ## remove the environment, caches and the data of demo, flows, notebooks and peers (never data/state)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache data/demo data/tour data/notebooks data/peers
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
