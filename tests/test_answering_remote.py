@@ -12,7 +12,7 @@ from nescord import KnowledgeManager
 from nescord.answering import Answer, Turn
 from tests.fakes.gemini import Asked, FakeGemini, Reply
 from tests.fakes.gemini.generating import by_itself
-from tests.gemini_world import ANSWERING, LIBRARIES, TIMEOUT
+from tests.gemini_world import ANSWERING, LIBRARIES
 from tests.hashing_embedder import HashingEmbedder
 from tests.remote_world import settings_for
 from tests.vaults import open_base, write_notes
@@ -41,7 +41,7 @@ def gemini(_running: FakeGemini) -> FakeGemini:
 
 def opened(folder: Path, fake: FakeGemini, library: str) -> KnowledgeManager:
     write_notes(folder / "v", NOTES)
-    reach = {"gemini_endpoint": fake.url, "gemini_api_key": fake.key, "gemini_timeout": TIMEOUT, "generator": library}
+    reach = {"gemini_endpoint": fake.url, "gemini_api_key": fake.key, "gemini_timeout": 10, "generator": library}
     fast = {"gemini_requests_per_minute": 1_000_000, "gemini_tokens_per_minute": 1_000_000_000}
     km = open_base(folder / "kb", embedder=HashingEmbedder(), vector="exact", **reach, **fast)
     km.ingest(folder / "v")

@@ -69,7 +69,7 @@ def test_a_failed_step_fails_the_run_and_the_others_are_done(server: PrefectServ
     wait_for("the record of the task", lambda: "tidy" in tasks_of(server, run))
     assert tasks_of(server, run)["tidy"]["run_count"] == 1
     table = artifacts_of(server, run)["maintain-steps"]
-    assert table["description"].startswith("1 of 20 steps failed; ")
+    assert table["description"].startswith("1 of 21 steps failed; ")
     (failed,) = [row["remark"] for row in table["data"] if "FAILED" in row["remark"]]
     assert failed.startswith("`FAILED: BackupError")  # a code span: no markup in it
     assert not stored(data / DATABASE).trashed
