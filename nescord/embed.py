@@ -174,23 +174,30 @@ class PendingWork:
     def embed_batch(self, batch: Sequence[PendingText]) -> list[Answer]:
         """What `store_batch` wants for it. In any thread; one batch at a time, as one may be shared among processes
         already. What was embedded elsewhere meanwhile is not paid for again."""
-        answers: list[Answer] = []
-        with self._turn:
-            if not self._is_over:  # until they are stored, or never will be
-                self._claims[batch[0].text_hash] = ExitStack()
-                self._claims[batch[0].text_hash].enter_context(_claimed(self._service, batch))
-            for first in range(0, len(batch), BATCH_TEXTS):  # who cancels the run waits for one of these at most
-                if self._is_over:
-                    raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
-                some = batch[first : first + BATCH_TEXTS]
-                found, error = self._asked(some)
-                if error and not answers and not found:
-                    raise error
-                otherwise = Later(str(error)) if error else _MEANWHILE
-                answers += [found.get(text.text_hash, otherwise) for text in some]
-                if error:  # what was answered is paid for
-                    return [*answers, *[otherwise] * (len(batch) - len(answers))]
+        with self._turn, ExitStack() as claims:
+            self._release(batch)  # where it was embedded before, and not stored
+            claims.enter_context(_claimed(self._service, batch))
+            answers = self._answers(batch)
+            self._claims[batch[0].text_hash] = claims.pop_all()  # until they are stored, or never will be
         return answers
+
+    def _answers(self, batch: Sequence[PendingText]) -> list[Answer]:
+        answers: list[Answer] = []
+        for first in range(0, len(batch), BATCH_TEXTS):  # who cancels the run waits for one of these at most
+            if self._is_over:
+                raise EmbeddingError("the run that this batch belongs to has ended: the next one embeds it")
+            some = batch[first : first + BATCH_TEXTS]
+            found, error = self._asked(some)
+            if error and not answers and not found:
+                raise error
+            otherwise = Later(str(error)) if error else _MEANWHILE
+            answers += [found.get(text.text_hash, otherwise) for text in some]
+            if error:  # what was answered is paid for
+                return [*answers, *[otherwise] * (len(batch) - len(answers))]
+        return answers
+
+    def _release(self, batch: Sequence[PendingText]) -> None:
+        self._claims.pop(batch[0].text_hash, ExitStack()).close()
 
     def _asked(self, batch: Sequence[PendingText]) -> tuple[dict[bytes, Answer], NescordError | None]:
         """What those that are still missing were answered, and why the others were not."""
@@ -220,7 +227,7 @@ class PendingWork:
         stored = _store(self._catalog, self._model, batch, answers, through=batch[-1].chunk)
         if batch is self.batches[-1]:
             _is_closed(self._catalog, self._model)
-        self._claims.pop(batch[0].text_hash, ExitStack()).close()
+        self._release(batch)
         return stored
 
     def close(self) -> None:

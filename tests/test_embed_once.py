@@ -146,10 +146,23 @@ def test_nor_for_what_another_process_is_asking_for_at_this_moment(tmp_path: Pat
                 other.catch_up()
             else:
                 other.embed_note(note.id)
-            assert under_way.done()
-            under_way.result()
+            # Whoever waited goes on when the vector is stored, which is before the other one is done with everything.
+            assert (other.meaning().embeddings, other.meaning().pending) == (1, 0)
+            under_way.result(30)
         assert sum(gemini.texts_embedded.values()) == 1
         assert (km.meaning().embeddings, km.meaning().pending, failures(km)) == (1, 0, 0)
+
+
+def test_a_batch_that_failed_or_is_tried_again_waits_for_nobody(tmp_path: Path) -> None:
+    with FakeGemini() as gemini, open_base(tmp_path / "kb", **settings_for(gemini)) as km:
+        km.capture("豆腐を三丁切って、昆布の出汁で静かに煮る。")
+        begun = time.monotonic()
+        with km.pending_work() as work:
+            (batch,) = work.batches
+            work.embed_batch(batch)
+            answers = work.embed_batch(batch)
+            assert work.store_batch(batch, answers) == (1, 0)
+        assert time.monotonic() - begun < 60
 
 
 def test_what_a_killed_process_was_asking_for_is_asked_for_at_once(tmp_path: Path) -> None:
