@@ -6,9 +6,9 @@ set -eu
 uv=$1
 compile="$uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11"
 $compile --all-extras pyproject.toml --output-file requirements-dev.lock
-$compile --extra gemini --extra bot --extra notebooks --constraint requirements-dev.lock \
+$compile --extra gemini --extra bot --extra agents --extra notebooks --constraint requirements-dev.lock \
     pyproject.toml --output-file requirements.lock
-$compile --extra gemini --extra bot --constraint requirements-dev.lock \
+$compile --extra gemini --extra bot --extra agents --constraint requirements-dev.lock \
     pyproject.toml --output-file requirements-core.lock
 version=$("$uv" --version)
 version=${version#uv }
