@@ -173,7 +173,7 @@ class Finisher:
             return
         if row.id not in self._to_keep and not await self._logged_in(request):
             return
-        if not handler.is_capture and request.expires_at <= datetime.now(UTC):
+        if not handler.is_capture and request.seconds_left <= 0:
             self._intake.done(row.id)
         elif not self._closing.is_set():
             await self.finish(handler, request, is_resumed=True)
@@ -186,7 +186,7 @@ class Finisher:
 
     async def _logged_in(self, request: Request) -> bool:
         """Wait for the login for as long as an answer can be given. False if the process ends before."""
-        while not self._shower.is_logged_in and request.expires_at > datetime.now(UTC):
+        while not self._shower.is_logged_in and request.seconds_left > 0:
             if self._closing.is_set():
                 return False
             with suppress(TimeoutError):

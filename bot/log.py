@@ -12,7 +12,7 @@ from typing import TextIO
 
 from nescord.logs import Redact
 
-_NOISY = ("discord", "aiohttp", "asyncio", "httpx", "httpcore")
+QUIETED = ("discord", "aiohttp", "asyncio", "httpx", "httpcore")
 _PLAIN = "%(levelname)s %(name)s: %(message)s"
 
 
@@ -49,7 +49,7 @@ def begin(redact: Redact, *, with_time: bool, level: int = logging.INFO, stream:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _NOISY:
+    for name in QUIETED:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
     # Every address that is asked, with the token in it, at INFO.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))

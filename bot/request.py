@@ -5,8 +5,9 @@ Handlers work from this and not from `discord.Interaction`, so that the next pro
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -49,6 +50,13 @@ class Request:
     note_id: str
     accepted_at: datetime
     file_limit: int = _FILE_LIMIT
+    _deadline: float = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # By the clock that nobody sets: one that jumps must not leave a person before "thinking…", or have us wait
+        # for longer than Discord does.
+        left = min(self.expires_at - datetime.now(UTC), TOKEN_LIFE)
+        object.__setattr__(self, "_deadline", time.monotonic() + left.total_seconds())
 
     @property
     def who(self) -> str:
@@ -62,8 +70,13 @@ class Request:
 
     @property
     def expires_at(self) -> datetime:
-        """Until when it can be answered."""
+        """Until when it can be answered, for a later process; this one asks `seconds_left`."""
         return self.accepted_at + TOKEN_LIFE
+
+    @property
+    def seconds_left(self) -> float:
+        """For how long it can still be answered; negative when it is too late."""
+        return self._deadline - time.monotonic()
 
     def string(self, name: str, default: str = "") -> str:
         """An option that is a text; the default if it is not given."""

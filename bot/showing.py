@@ -90,7 +90,7 @@ class Shower:
         """Until it arrives or Discord takes nothing more. Raises what Discord refuses for good."""
         why: Exception | None = None
         for rest in _rests():
-            if datetime.now(UTC) >= request.expires_at:
+            if request.seconds_left <= 0:
                 _log.warning("%s by %s was done too late to be answered: %r", request.kind, request.id, why)
                 return False
             try:
@@ -102,7 +102,7 @@ class Shower:
                 why, pause = error, max(rest, _asked_to_wait(error))
             except CUT_OFF as error:
                 why, pause = error, rest
-            if datetime.now(UTC) + timedelta(seconds=pause) >= request.expires_at:
+            if pause >= request.seconds_left:
                 break
             _log.warning("%s by %s is answered again in %.0f s: %r", request.kind, request.id, pause, why)
             await asyncio.sleep(pause)

@@ -10,7 +10,6 @@ import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -152,7 +151,7 @@ class Visit:
 
     @asynccontextmanager
     async def _turn(self, turns: Turns) -> AsyncIterator[None]:
-        left = (self.request.expires_at - datetime.now(UTC)).total_seconds() - _LAST_SECONDS
+        left = self.request.seconds_left - _LAST_SECONDS
         async with AsyncExitStack() as held:
             try:
                 await held.enter_async_context(turns.of(self.who, max(1.0, left)))

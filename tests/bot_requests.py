@@ -26,6 +26,6 @@ def request_of(**more: object) -> Request:
         "application": 9,
         "token": "tok",
         "note_id": "0190a8c0-0000-7000-8000-000000000000",
-        "accepted_at": datetime(2026, 11, 28, 1, 2, 3, 4567, tzinfo=UTC),
+        "accepted_at": datetime.now(UTC),
     }
     return Request(**{**values, **more})  # type: ignore[arg-type]

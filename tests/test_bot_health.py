@@ -34,13 +34,16 @@ def _told(run: Path) -> BotState:
 def logged() -> Iterator[io.StringIO]:
     """What the log of the bot says, at the level DEBUG."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    # Loggers outlive this test, and a later one may look at what they say.
+    levels = {logger: logger.level for logger in (root, *map(logging.getLogger, log.QUIETED))}
     stream = io.StringIO()
     log.begin(Redactor([TOKEN]), with_time=False, level=logging.DEBUG, stream=stream)
     yield stream
     logging.captureWarnings(False)
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
+    root.handlers[:] = handlers
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 def test_the_log_holds_no_token_of_the_bot_of_an_interaction_or_of_a_webhook(logged: io.StringIO) -> None:

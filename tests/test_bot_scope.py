@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.soaking.outside import Clock
 from bot.request import Request
 from bot.scope import scope_of
 from tests.bot_requests import HERE, ME, request_of
@@ -73,6 +78,43 @@ def test_a_request_comes_out_of_the_inbox_as_it_went_in() -> None:
     assert Request.of_accepted(row) == request
     # The token stands in its own column, which is emptied when it is done, with the payload.
     assert "tok" not in json.dumps(dict(row.payload))
+
+
+def test_how_long_can_be_answered_is_cut_to_what_discord_gives() -> None:
+    """A row that was written before the clock was set back lies in the future."""
+    now = datetime.now(UTC)
+    assert request_of(accepted_at=now + timedelta(hours=1)).seconds_left <= 900
+    assert 590 < request_of(accepted_at=now - timedelta(minutes=5)).seconds_left <= 600
+    assert request_of(accepted_at=now - timedelta(minutes=16)).seconds_left < 0
+
+
+_JUMPING = """
+import sys
+from datetime import UTC, datetime
+from tests.bot_requests import request_of
+request = request_of(accepted_at=datetime.now(UTC))
+print("made", flush=True)
+sys.stdin.readline()
+print((datetime.now(UTC) - request.accepted_at).total_seconds(), request.seconds_left)
+"""
+
+
+@pytest.mark.parametrize("jump", [3600, -3600])
+def test_a_clock_that_jumps_takes_nobody_the_time_to_be_answered(tmp_path: Path, jump: int) -> None:
+    clock = Clock(tmp_path)
+    if not clock.works:
+        pytest.skip("the clock of another process is set by a small library, and there is no C compiler here")
+    command = [sys.executable, "-c", _JUMPING]
+    with subprocess.Popen(
+        command, env=dict(os.environ) | clock.settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "made\n"
+        clock.jump(jump)
+        told = process.communicate("\n", timeout=60)[0]
+    passed, left = map(float, told.split())
+    assert abs(passed - jump) < 60  # it did jump
+    assert 840 < left <= 900
 
 
 def test_options_are_asked_for_by_type() -> None:

@@ -199,6 +199,7 @@ def test_a_refused_token_stops_everything_and_names_the_mend(
     km: KnowledgeManager, discord: DiscordFake, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "httpx")
     for target in (ADA, BOB):
         km.scoped({target}).add_note("one", title="First", space=target)
         subscribed(km, target)

@@ -24,7 +24,6 @@ AT_ONCE = 6
 _STORED_WITHIN = 30.0
 """Seconds from an answer until its vectors are certainly stored."""
 _BEFORE = 2.0
-_TOGETHER = 2.0
 """Two processes that find a text without its vector within the time of one call both ask for it: neither can know."""
 _PAID = ("embed", "generate", "stream")
 _DOCUMENT = "RETRIEVAL_DOCUMENT"
@@ -138,8 +137,7 @@ def paid_twice(calls: Sequence[Call], windows: Sequence[Window], forgotten: Sequ
         again = [
             (first, second)
             for first, second in zip(sorted(answered), sorted(answered)[1:], strict=False)
-            if not 0 < second - first < _TOGETHER
-            and not any(first <= window.ended and second >= window.began for window in forgotten)
+            if not any(first <= window.ended and second >= window.began for window in forgotten)
             and not any(
                 window.began - _STORED_WITHIN <= first <= window.ended + _BEFORE and window.began - _BEFORE <= second
                 for window in windows

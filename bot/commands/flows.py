@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import discord
@@ -79,7 +79,7 @@ async def run(visit: Visit) -> Reply:
     started = await _asked(visit, lambda api: _start(api, flow, given, f"discord-{visit.request.id}"))
     shown = started
     reply = _about(visit, flow, started)
-    while not shown.has_ended and datetime.now(UTC) < visit.request.expires_at:
+    while not shown.has_ended and visit.request.seconds_left > 0:
         if shown is started or reply != _about(visit, flow, shown):
             reply = _about(visit, flow, shown)
             await visit.progress(reply)

@@ -222,7 +222,7 @@ def _insert_chunks(
     # Text that was embedded before, elsewhere or in former times, needs no model to be found by meaning again.
     connection.execute(
         "INSERT INTO index_log (op, chunk, language_group) SELECT 'add', id, language_group FROM chunk "
-        "WHERE id > ? AND EXISTS (SELECT 1 FROM model JOIN embedding ON embedding.model = model.id "
+        "WHERE id > ? AND EXISTS (SELECT 1 FROM model CROSS JOIN embedding ON embedding.model = model.id "
         "AND embedding.text_hash = chunk.text_hash)",
         (last,),
     )
