@@ -154,6 +154,9 @@ def test_a_peer_that_has_not_done_the_work_is_never_the_first() -> None:
     assert "not within a tenth" not in page
     records["llamaindex"]["cold"] = cost(1.0)
     assert "- cold ingest: 2.00× of the peer llamaindex (1.00 s)" in table.page(records, [])
+    for name, taken in (("ours", 3.0), ("llamaindex", 2.0)):
+        records[name]["query vector"] = {"p50": taken, "p95": taken, "cpu_ms": taken}
+    assert "- by meaning: 1.50× of llamaindex (2.00 ms of CPU). Ours looks up" in table.page(records, [])
 
 
 def test_a_process_is_measured_with_its_children_and_killed_when_asked(tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def merged_elsewhere(connection: apsw.Connection, who: str) -> int:
 def has_vectors(connection: apsw.Connection, note_ids: Sequence[str]) -> bool:
     """Whether an index may have a vector of one of those notes."""
     query = (
-        "SELECT EXISTS (SELECT 1 FROM note JOIN chunk ON chunk.note = note.key JOIN embedding USING (text_hash) "
+        "SELECT EXISTS (SELECT 1 FROM note JOIN chunk ON chunk.note = note.key CROSS JOIN model CROSS JOIN embedding "
+        "ON embedding.model = model.id AND embedding.text_hash = chunk.text_hash "
         "WHERE note.id IN (SELECT value FROM json_each(?)))"
     )
     return bool(connection.execute(query, (json.dumps(list(note_ids)),)).get)
