@@ -83,18 +83,18 @@ def fused(
     z: Scores,
     alpha: float,
     same_language: NDArray[np.bool_],
-    waits: NDArray[np.bool_],
+    certain: NDArray[np.bool_],
 ) -> Scores:
     """The score of each candidate by the fusion of that name; higher is better.
 
-    `waits`: what its words are in has no vector yet. What vectors would say of it is missing, not nothing: its words
-    alone count as much as words and vector together, or a note kept just now would not be found by its only word.
+    `certain`: its words alone count as much as words and vector together, since what they are in has no vector yet, or
+    since hardly any other note has them. Else a note would not be found by a word that only it has.
     """
     if fusion == "rrf":
         return rrf(keyword, cosines)
     words = evidence(keyword, says_all)
     both = convex(words, z, alpha) if fusion == "convex" else imputed(words, z, alpha, same_language)
-    return np.where(waits, np.maximum(both, words), both)
+    return np.where(certain, np.maximum(both, words), both)
 
 
 def _line(x: Scores, y: Scores) -> tuple[float, float]:

@@ -34,6 +34,8 @@ _FEWEST = 20
 # the local model: all cosines of the others are higher, and nothing of theirs is marked.
 WEAK_COSINE = 0.25
 WEAK_Z = 3.0
+# So many notes may hold every word of a query for it to be certain that these are meant.
+RARE = 3
 # The vectors of another model, and the query as one of them.
 Second = tuple[ExactIndex, Vectors]
 # Below every cosine: of a chunk whose text waits for its vector, or was refused one.
@@ -116,8 +118,10 @@ def hybrid_candidates(
         says = np.array([note in says_all for note in keys])
         ranked = cosine if nearness is None else near_all
         waits = np.array([_waits(found, words.get(note)) for note in keys])
+        # Words that stand together in hardly any note are meant: a name, a number, a code that vectors know nothing of.
+        certain = waits | (says & (len(says_all) <= RARE))
         same = groups == language_group(detect(query.text))
-        scores = fused(fusion, keyword, says, ranked, near_all, alpha, same, waits)
+        scores = fused(fusion, keyword, says, ranked, near_all, alpha, same, certain)
     return [
         Candidate(
             note=keys[at],

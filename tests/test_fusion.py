@@ -91,8 +91,8 @@ def test_scores_are_finite_and_weighted_ones_stay_between_0_and_1(
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_without_words_the_vectors_decide(fusion: Fusion) -> None:
     cosine = array(0.2, 0.8, 0.5)
-    same, waits = np.array([True, False, True]), np.array([False] * 3)
-    found = fused(fusion, array(0, 0, 0), np.array([True] * 3), cosine, cosine, 0.7, same, waits)
+    same, certain = np.array([True, False, True]), np.array([False] * 3)
+    found = fused(fusion, array(0, 0, 0), np.array([True] * 3), cosine, cosine, 0.7, same, certain)
     assert np.argsort(-found).tolist() == [1, 2, 0]
 
 

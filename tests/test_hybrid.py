@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nescord import KnowledgeManager
+from nescord import KnowledgeManager, hybrid
+from nescord.embedding import Vectors
 from nescord.errors import UsageError
 from tests.hashing_embedder import REFUSED, HashingEmbedder
 from tests.vaults import open_base, write_notes
@@ -322,6 +323,25 @@ def test_a_note_kept_just_now_is_the_first_that_its_own_word_finds(tmp_path: Pat
         km.ingest(tmp_path / "v")
         waiting = km.capture("the parcel has the number zq00017x on it")
         assert km.search("zq00017x", limit=1)[0].note_id == waiting.id
+
+
+class _Mishearing(HashingEmbedder):
+    """A model that knows nothing of numbers, and takes each query for one about music."""
+
+    def embed_query(self, text: str) -> Vectors:
+        return super().embed_query("music and some music")
+
+
+@pytest.mark.parametrize("fusion", ["convex", "imputed"])
+def test_words_that_hardly_any_note_has_find_it_whatever_the_vectors_say(tmp_path: Path, fusion: str) -> None:
+    write_notes(tmp_path / "v", {f"{word}.md": f"{word} and some {word}" for word in ENGLISH})
+    for number in range(hybrid.RARE):
+        write_notes(tmp_path / "v", {f"parcel {number}.md": f"the parcel {number} has the number zq00017x on it"})
+    with open_base(tmp_path / "kb", embedder=_Mishearing(), vector="exact", fusion=fusion) as km:
+        km.ingest(tmp_path / "v")
+        first = km.search("zq00017x", limit=hybrid.RARE)
+        assert {hit.path for hit in first} == {f"parcel {number}.md" for number in range(hybrid.RARE)}
+        assert all(hit.vector_score < km.search("zq00017x", mode="vector", limit=1)[0].vector_score for hit in first)
 
 
 def test_a_query_that_the_model_refuses_is_answered_by_words(tmp_path: Path) -> None:

@@ -76,8 +76,12 @@ def test_a_restore_goes_back_to_what_the_backup_owes(ledger: Ledger) -> None:
     edited(ledger, "edited", "v2")
     deleted(ledger, "back")
     kept(ledger, "new")
+    assert ledger.is_gone("back")
     ledger.restoring("one")
+    assert not ledger.is_gone("back")  # it may be there again at any moment
     ledger.restored("before")
+    assert not ledger.is_gone("back")
+    assert ledger.is_gone("new")
     assert ledger.permitted() == {
         "old": frozenset({"v1"}), "edited": frozenset({"v1"}), "back": frozenset({"v1"}), "new": NOTHING,
     }  # fmt: skip

@@ -204,6 +204,11 @@ class Ledger:
             states = self._present.get(marker, frozenset())
             return next(iter(states)) if len(states) == 1 and self._restoring is None else None
 
+    def is_gone(self, marker: str) -> bool:
+        """Whether a note is certainly not there now. While a restore is under way nobody can say."""
+        with self._lock:
+            return self._restoring is None and self._without_erased(self._present).get(marker) == frozenset({None})
+
     def owed_by(self, snapshot: str) -> dict[str, States]:
         """By marker what a backup may hold; what people have erased may be in it or not."""
         with self._lock:

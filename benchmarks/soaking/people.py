@@ -148,7 +148,7 @@ class Person:
         is_found = last.note in note_ids(reply)
         if before is not None and not is_found:
             self.ledger.violation(f"/search by {self.user.name} did not find {last.marker} ({last.note}): {reply.text}")
-        if before is None and is_found and self._is_gone(last):
+        if before is None and is_found and self.ledger.is_gone(last.marker):
             self.ledger.violation(f"/search by {self.user.name} found {last.marker}, which is deleted: {reply.text}")
 
     def search_words(self) -> None:
@@ -313,9 +313,6 @@ class Person:
 
     def _is_an_error(self, reply: Message) -> bool:
         return not reply.text or any(reply.text.startswith(self._said(key)) for key in _NO_ANSWERS)
-
-    def _is_gone(self, last: Act) -> bool:
-        return self.ledger.permitted().get(last.marker) == frozenset({None})
 
     def _slash(self, name: str, guild: Guild | None, **options: object) -> Call:
         return self.discord.slash(self.user, name, options, guild=guild)
