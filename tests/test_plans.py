@@ -52,7 +52,9 @@ def whole_tables(km: KnowledgeManager, asked: dict[str, apsw.Bindings | None]) -
 
 def test_no_change_of_a_note_reads_a_table_whole(tmp_path: Path, asked: dict[str, apsw.Bindings | None]) -> None:
     vault = tmp_path / "vault"
-    write_notes(vault, {f"n{number}.md": f"# n{number}\n\ntext {number} [[n{number + 1}]] #tag" for number in range(30)})
+    write_notes(
+        vault, {f"n{number}.md": f"# n{number}\n\ntext {number} [[n{number + 1}]] #tag" for number in range(30)}
+    )
     with open_base(tmp_path / "kb", embedder=HashingEmbedder(), vector="exact") as km:
         km.ingest(vault)
         asked.clear()
