@@ -13,14 +13,18 @@ from datetime import UTC, datetime, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from nescord import own_key
 from nescord.catalog.notes import ChunkDiff, DraftNote, IndexedChunk, StoredChunk
 from nescord.chunking import chunk
 from nescord.decoding import decode
+from nescord.frontmatter import created as front_created
 from nescord.frontmatter import tags as front_tags
+from nescord.frontmatter import updated as front_updated
 from nescord.language import detect
 from nescord.markdown import MAX_TITLE, front_links, parse
 from nescord.notes import Chunk, Link, Note, ParsedNote
 from nescord.settings import Settings
+from nescord.sources.entries import SourceNote
 from nescord.sources.vault import Content, FoundFile
 from nescord.times import utc_text
 
@@ -62,6 +66,7 @@ class Drafting:
         text = decode(content.data).text
         stem = posixpath.splitext(posixpath.basename(file.path))[0]
         parsed = parse(text, stem)
+        claims = self.claims(parsed)
         modified = datetime.fromtimestamp(content.fingerprint[1] / 1e9, UTC)
         raw = file.raw.encode("utf-8", "surrogateescape")
         draft = self._draft(
@@ -73,12 +78,21 @@ class Drafting:
             space=space,
             kind="permanent",
             owner="source",
-            author=_text(parsed.front_matter.get("author")),
+            author=claims.author or "",
             origin="",
-            created_at=self._utc(parsed.created) or created_before or utc_text(modified),
-            updated_at=self._utc(parsed.updated) or utc_text(modified),
+            created_at=claims.created or created_before or utc_text(modified),
+            updated_at=claims.updated or utc_text(modified),
         )
         return draft, parsed.warnings
+
+    def claims(self, parsed: ParsedNote) -> own_key.Said:
+        """Author and dates (UTC) that the front matter of a file names; ours, of an export, before its own."""
+        ours = own_key.said(parsed.front_matter, parsed.body)
+        return own_key.Said(
+            _text(parsed.front_matter.get("author")) if ours.author is None else ours.author,
+            self._moment(ours.created) or self._utc(parsed.created),
+            self._moment(ours.updated) or self._utc(parsed.updated),
+        )
 
     def capture(
         self,
@@ -116,6 +130,55 @@ class Drafting:
             created_at=when,
             updated_at=when,
         )
+
+    def imported(
+        self,
+        note: SourceNote,
+        *,
+        source: int,
+        path: str,
+        content: Content,
+        space: str,
+        owner: Literal["source", "us"],
+        created_before: str = "",
+    ) -> tuple[DraftNote, tuple[str, ...]]:
+        """The draft of a note of an export or another program, and the warnings about it. What `note` says of it wins
+        over its text; `created_before` is the creation time that is already known."""
+        text = content.data.decode("utf-8")
+        # Below an empty front matter a body stays what it is, whatever it begins with.
+        parsed = parse(text if note.front_matter is None else f"---\n---\n{text}", "")
+        author = note.author
+        if note.front_matter is not None:
+            values = note.front_matter
+            parsed = replace(parsed, body_offset=0, front_matter=values)
+            parsed = replace(parsed, links=tuple(dict.fromkeys((*front_links(dict(values)), *parsed.links))))
+        else:
+            values = parsed.front_matter
+            author = author or (_text(values.get("author")) if owner == "source" else "")
+        first = given_title(_first_line(parsed.body) or _first_line(text))
+        created = self._moment(note.created_at) or self._moment(front_created(values)) or created_before
+        updated = self._moment(note.updated_at) or self._moment(front_updated(values)) or created
+        now = utc_text(datetime.now(UTC))
+        draft = self._draft(
+            replace(
+                parsed,
+                title=given_title(note.title) or parsed.title or first or _without_suffix(posixpath.basename(path)),
+                tags=tuple(dict.fromkeys((*given_tags(note.tags), *parsed.tags))),
+                aliases=tuple(dict.fromkeys((*note.aliases, *parsed.aliases))),
+            ),
+            source=source,
+            path=path,
+            raw_path=None,
+            content=content,
+            space=space,
+            kind=note.kind or ("permanent" if owner == "source" else _kind(text)),
+            owner=owner,
+            author=author,
+            origin=note.origin,
+            created_at=created or now,
+            updated_at=updated or now,
+        )
+        return draft, parsed.warnings
 
     def edited(
         self, note: Note, *, source: int, text: str | None, title: str | None, tags: Sequence[str] | None, when: str
@@ -222,6 +285,13 @@ class Drafting:
             names=note_names(path, parsed.aliases),
             chunks=chunk(parsed, target=self.target, maximum=self.maximum),
         )
+
+    def _moment(self, iso: str) -> str:
+        """A moment that another program has written; "" where it is none."""
+        try:
+            return self._utc(iso)
+        except ValueError:
+            return ""
 
     def _utc(self, iso: str) -> str:
         if not iso:

@@ -43,6 +43,18 @@ class VaultError(UsageError):
     """A vault folder is missing, unreadable or registered elsewhere."""
 
 
+class AccessRefusedError(VaultError):
+    """The host of a vault in git does not take the credentials."""
+
+
+class WritebackRefusedError(VaultError):
+    """The host of a vault in git takes nothing from us; what is to be written back waits."""
+
+
+class WatchError(NescordError):
+    """The folders of a vault cannot be watched; the message says which limit is reached and how to do without."""
+
+
 class QueryError(UsageError):
     """A search query holds a filter that cannot be understood."""
 
@@ -73,6 +85,10 @@ class MartsError(NescordError):
 
 class ReportError(NescordError):
     """A report could not be made, or some of its notebooks have failed; those that there were can still be read."""
+
+
+class ExportError(NescordError):
+    """Notes could not be exported; what is stored is not concerned, and what was exported before is still there."""
 
 
 class DiskError(CatalogError):

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 import zipfile
 from datetime import datetime
 from io import BytesIO
 
 import apsw
-import yaml
 
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import privacy as sql
+from nescord.note_files import front_matter, safe_name
 from nescord.notes import Note, Scope
 from nescord.times import utc_text
 
-# Names of files have 255 bytes on most systems, and folders above them.
-_LONGEST_NAME = 120
-# Not in names of files on Windows, where people unpack this, too.
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\s]+')
-_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
 # What a name and its place in the zip's directory take besides the bytes.
 _OVERHEAD = 1024
 
@@ -38,7 +31,7 @@ def export(connection: apsw.Connection, who: str, now: datetime, *, most_bytes: 
             archive.writestr(f"notes/{names[note_id]}.md", _markdown(note, sql.origin_of(connection, note_id)))
         for number, (note_id, replaced_at, title, body) in enumerate(sql.revisions_of(connection, who)):
             name = names.get(note_id) or _name(title, note_id)
-            head = _front_matter({"id": note_id, "title": title, "replaced": replaced_at})
+            head = front_matter({"id": note_id, "title": title, "replaced": replaced_at})
             archive.writestr(f"revisions/{name}/{number:05d}.md", _bytes(f"{head}{body}"))
         for kind, rows in sql.rows_of(connection, who):
             archive.writestr(f"{kind}.json", _json(rows))
@@ -46,7 +39,7 @@ def export(connection: apsw.Connection, who: str, now: datetime, *, most_bytes: 
             if most_bytes is not None and made.tell() + size + _OVERHEAD > most_bytes:
                 left_out.append({"note": note_id, "name": file_name, "bytes": size})
                 continue
-            place = f"attachments/{names[note_id]}/{ordinal}-{_safe(file_name)}"
+            place = f"attachments/{names[note_id]}/{ordinal}-{safe_name(file_name)}"
             archive.writestr(place, sql.attached(connection, note_id, ordinal))
         about = {"who": who, "at": utc_text(now), "notes": len(names), "attachments_left_out": left_out}
         archive.writestr("about.json", _json(about))
@@ -67,27 +60,12 @@ def _markdown(note: Note, origin: str) -> bytes:
         "trashed": note.trashed_at,
     }
     given = {key: value for key, value in note.front_matter.items() if key not in ours}
-    return _bytes(_front_matter({**{key: value for key, value in ours.items() if value}, **given}) + note.body)
-
-
-def _front_matter(values: dict[str, object]) -> str:
-    # Half a surrogate pair, which a note may hold, is in no UTF-8; JSON is the plainest form of what is left.
-    plain = json.loads(_bytes(json.dumps(values, ensure_ascii=False, default=str)))
-    return f"---\n{yaml.safe_dump(plain, allow_unicode=True, sort_keys=False)}---\n"
+    return _bytes(front_matter({**{key: value for key, value in ours.items() if value}, **given}) + note.body)
 
 
 def _name(title: str, note_id: str) -> str:
     """Of the title what a file may be called; the end of the id tells notes of one title apart."""
-    return f"{_safe(title)}-{note_id[-8:]}"
-
-
-def _safe(name: str) -> str:
-    """A name that every system can have: no path, nothing unseen, no blanks, not too long; never empty."""
-    normal = unicodedata.normalize("NFC", name)
-    seen = "".join(sign if unicodedata.category(sign) not in _UNSEEN else " " for sign in normal)
-    words = "_".join(_FORBIDDEN.sub(" ", seen).split())
-    clipped = words.encode("utf-8")[:_LONGEST_NAME].decode("utf-8", "ignore")
-    return clipped.strip("._") or "untitled"
+    return f"{safe_name(title)}-{note_id[-8:]}"
 
 
 def _bytes(text: str) -> bytes:

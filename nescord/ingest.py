@@ -8,7 +8,7 @@ file is decided by what the catalog knows at that moment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from nescord import pairing
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import sources as sources_sql
+from nescord.catalog import writeback as writeback_sql
 from nescord.catalog.database import Catalog
 from nescord.catalog.notes import ChunkDiff, DraftNote, IndexedChunk, KnownNote
 from nescord.catalog.sources import KnownFailure, Source
@@ -27,6 +28,7 @@ from nescord.identifiers import uuid7
 from nescord.notes import Change, Chunk, IngestReport
 from nescord.sources import vault
 from nescord.sources.vault import Fingerprint, FoundFile, KnownFile, Scan, UnreadableError
+from nescord.sources.writeback_taking import WrittenFiles
 from nescord.times import utc_text
 
 # A transaction holds the write lock for at most about 250 ms, so that a capture never waits long.
@@ -63,9 +65,12 @@ class Progress:
 class IngestOptions:
     """`stop` is asked between files and batches: true ends the run after the batch at hand. `progress` is told after
     each batch of notes, `embed_progress` after each batch of texts that got their vectors; in a dry run `drafted` of
-    each note that would be stored, with its new chunks."""
+    each note that would be stored, with its new chunks. `gone_lately` notes went by the runs just before, which count
+    for whether too many go at once; `only` keeps the walk to some paths (see `plan`)."""
 
     allow_mass_delete: bool = False
+    gone_lately: int = 0
+    only: Collection[str] | None = None
     dry_run: bool = False
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[Progress], None] = lambda _: None
@@ -73,16 +78,23 @@ class IngestOptions:
     drafted: Callable[[DraftNote, Sequence[Chunk]], None] = lambda *_: None
 
 
-def plan(catalog: Catalog, source: Source, root: Path, drafting: Drafting) -> IngestPlan:
-    """Walk the vault and find what is new, touched or gone. Opens no note file."""
+def plan(
+    catalog: Catalog, source: Source, root: Path, drafting: Drafting, only: Collection[str] | None = None
+) -> IngestPlan:
+    """Walk the vault and find what is new, touched or gone. Opens no note file.
+
+    `only` keeps it to some paths (NFC) and what is below them, where all else is as the last run has left it.
+    """
+    if source.shape != drafting.shape or not source.ingested_at:
+        only = None
     with catalog.read() as connection:
-        rows = notes_sql.fingerprints(connection, source.id)
+        rows = notes_sql.fingerprints(connection, source.id) + writeback_sql.fingerprints(connection, source.id)
     known: dict[str, KnownFile] = {row[0]: row for row in rows if row[1] is None}
     known.update((_raw(row[1]), row) for row in rows if row[1] is not None)
     if source.shape != drafting.shape:
         # Cut by other rules: nothing counts as unchanged.
         known = {raw: (path, raw_path, *_NEVER) for raw, (path, raw_path, *_) in known.items()}
-    return IngestPlan(source, root, vault.scan(root, known, source.ignore_hash), len(rows))
+    return IngestPlan(source, root, vault.scan(root, known, source.ignore_hash, only), len(rows))
 
 
 def commit(catalog: Catalog, ingest_plan: IngestPlan, drafting: Drafting, options: IngestOptions) -> IngestReport:
@@ -123,6 +135,9 @@ class _Run:
         self._failures: dict[str, KnownFailure] = {}
         self._known: dict[str, KnownNote] = {}
         self._trashed: dict[str, KnownNote] = {}
+        self._ours = WrittenFiles(
+            catalog, self._source, ingest_plan.root, drafting, self.report, stop=self._options.stop
+        )
 
     def run(self) -> IngestReport:
         scan = self._plan.scan
@@ -134,7 +149,7 @@ class _Run:
         for path, reason in scan.failed:
             self._fail(path, reason, _NEVER)
         vanished = self._vanished()
-        fresh = list(self._without_twins(scan.fresh))
+        fresh = list(self._without_twins(self._ours.take(scan, self._known, vanished)))
         renames = self._renames(fresh, vanished)
         done = 0
         for file in fresh:
@@ -148,7 +163,7 @@ class _Run:
         self._flush(done)
         if not self.report.interrupted:
             renamed = {old.path for old in renames.values()}
-            self._delete([old for old in vanished.values() if old.path not in renamed])
+            self._delete([old for old in vanished.values() if old.path not in renamed] + self._ours.gone)
             self._finish()
         self.report.seconds = round(time.perf_counter() - self._started, 3)
         return self.report
@@ -296,7 +311,8 @@ class _Run:
         self.report.changes += [Change("deleted", note.path) for note in gone]
         if gone and not self._options.dry_run:
             with self._catalog.write() as connection:
-                self.report.chunks_deleted += notes_sql.trash(connection, [note.key for note in gone], _now())
+                keys = [note.key for note in self._ours.leaving(connection, gone)]
+                self.report.chunks_deleted += notes_sql.trash(connection, keys, _now())
 
     def _is_there(self, note: KnownNote) -> bool:
         raw = _raw(note.raw_path) if note.raw_path else note.path
@@ -310,8 +326,9 @@ class _Run:
         left = before - len(gone) + self.report.added
         if gone and left == 0:
             return f"the vault {self._plan.root} is empty, it had {before} notes"
-        if len(gone) > 20 and len(gone) > before / 5:
-            return f"{len(gone)} of {before} notes of {self._source.name} vanished at once"
+        lately = len(gone) + self._options.gone_lately
+        if gone and lately > 20 and lately > (before + self._options.gone_lately) / 5:
+            return f"{lately} of {before + self._options.gone_lately} notes of {self._source.name} vanished at once"
         # A folder with a single note is emptied in everyday use; several at once look like a mount that is not there.
         folders: dict[str, int] = {}
         for note in gone:
@@ -319,20 +336,20 @@ class _Run:
             if slash:
                 folders[top] = folders.get(top, 0) + 1
         for top, count in sorted(folders.items()):
-            if count > 1 and count == sum(path.startswith(top + "/") for path in self._known):
+            if count > 1 and count == sum(path.startswith(top + "/") for path in (*self._known, *self._ours.paths)):
                 return f'all {count} notes of the folder "{top}" vanished at once'
         return ""
 
     def _finish(self) -> None:
-        paths = {file.path for file in self._plan.scan.fresh} | {path for path, _ in self._plan.scan.failed}
+        source, scan = self._source, self._plan.scan
+        paths = {file.path for file in scan.fresh} | {path for path, _ in scan.failed}
         stale = [
             path
             for path, failure in self._failures.items()
-            if path not in paths and not self._still_there(path, failure)
+            if path not in paths and scan.has_looked_at(path) and not self._still_there(path, failure)
         ]
         if self._options.dry_run:
             return
-        source, scan = self._source, self._plan.scan
         kind = vault.kind_of(self._plan.root)
         ignore_hash = source.ignore_hash if self.report.withheld else scan.ignore_hash
         unchanged = (source.shape, source.ignore_hash, source.kind) == (self._drafting.shape, ignore_hash, kind)

@@ -318,7 +318,7 @@ class NoteVerbs(ABC):
             text=text,
             title=None if title is None else _clean(title),
             tags=None if tags is None else [_clean(tag) for tag in tags],
-            when=_later_than(note.updated_at),
+            when=later_than(note.updated_at),
         )
         if (draft.body, draft.title, sorted(draft.tags)) == (note.body, note.title, sorted(note.tags)):
             return note
@@ -351,7 +351,7 @@ def _read(connection: apsw.Connection, note_id: str, scope: Scope) -> Note:
     return found[0]
 
 
-def _later_than(before: str) -> str:
+def later_than(before: str) -> str:
     """Now, and in any case later than `before`: by that time it is told whether a note has changed."""
     now = utc_text(datetime.now(UTC))
     if now > before:

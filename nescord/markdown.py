@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pyromark
@@ -212,6 +212,30 @@ class _Reader:
 def _is_sign(character: str) -> bool:
     """A letter, digit, mark or emoji: something to call a tag by, unlike - _ and /."""
     return character not in "-_/"
+
+
+class Target(NamedTuple):
+    """A link to a note or file of ours, as `Link` has it, and the bytes of the text that it stands in."""
+
+    kind: LinkKind
+    target: str
+    is_wiki: bool
+    start: int
+    end: int
+
+
+def link_targets(body: str) -> Iterator[Target]:
+    """The links in a text, in order, one in the text of another after that one. `start` and `end` count in UTF-8."""
+    if _is_dump(body):
+        return
+    for event, where in _PARSER.events_with_range(body, merge_text=True):
+        opened = event.get("Start") if isinstance(event, dict) else None
+        if not isinstance(opened, dict):
+            continue
+        ((name, details),) = opened.items()
+        if name in ("Link", "Image") and (link := _link("embed" if name == "Image" else "markdown", details, "")):
+            is_wiki = isinstance(details["link_type"], dict)
+            yield Target(link.kind, link.target, is_wiki, where["start"], where["end"])
 
 
 def _link(kind: LinkKind, details: Mapping[str, Any], inside: str) -> Link | None:

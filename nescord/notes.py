@@ -250,6 +250,27 @@ class Change:
 
 
 @dataclass(slots=True)
+class WritebackReport:
+    """What was written back to the vault in git: notes whose files were `written` and `removed`, in how many `commits`.
+
+    `behind` of them wait, as an ingest has to look at their files first. `paths` are those of the files.
+    """
+
+    written: int = 0
+    removed: int = 0
+    behind: int = 0
+    commits: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+    paths: list[str] = field(default_factory=list)
+
+    @property
+    def is_to_be_taken_in(self) -> bool:
+        """Whether an ingest has something to see now."""
+        return bool(self.commits or self.behind)
+
+
+@dataclass(slots=True)
 class IngestReport:
     """What one ingest of one vault did. Counts are notes; `seconds` is wall time.
 

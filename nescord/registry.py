@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nescord.catalog import sources as sources_sql
+from nescord.catalog import writeback as writeback_sql
 from nescord.catalog.database import Catalog
 from nescord.catalog.sources import Source
 from nescord.errors import NotFoundError, UsageError, VaultError
@@ -51,6 +52,7 @@ def source_at(
     if not is_kept:
         return Source(0, wanted, kind, str(root), settings.vault_space, shape, b"", "")
     with catalog.write() as connection:
+        writeback_sql.leave(connection, wanted, str(root))
         return sources_sql.add(connection, wanted, kind, str(root), settings.vault_space, shape)
 
 

@@ -113,8 +113,8 @@ def shown_candidates(connection: apsw.Connection, candidates: Sequence[Candidate
 
 
 def note_link(kind: str, root: str, path: str, origin: str) -> str:
-    """What opens a note: where it was said (a Discord jump URL), Obsidian, or the file itself."""
-    if kind == "capture":
+    """What opens a note: where it was said (a Discord jump URL), Obsidian, or the file itself; "": nothing does."""
+    if kind == "capture" or origin or not root.startswith("/"):
         return origin
     return f"{_link_to(kind, root)}{quote(path, safe='' if kind == 'obsidian' else '/')}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,6 +36,7 @@ GIT_URL = re.compile(
 _GIT_BRANCH = re.compile(
     r"(?!-)(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)))[^\x00-\x20\x7f~^:?*\[\\./][^\x00-\x20\x7f~^:?*\[\\]*(?<![./])"
 )
+_GIT_AUTHOR = re.compile(r"[^<>\s]([^<>]*[^<>\s])? <[^<>\s]+>")
 SHORTEST_TOKEN = 16
 _AGE_KEY = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 _API_URL = re.compile(r"https?://[^/?#@\s]+(/[\w.~%-]+)*/?")
@@ -64,6 +66,13 @@ class IdSet(frozenset[int]):
 
     def __str__(self) -> str:
         return ",".join(map(str, sorted(self)))
+
+
+class SpaceSet(frozenset[str]):
+    """Spaces, shown as they are typed."""
+
+    def __str__(self) -> str:
+        return ",".join(sorted(self))
 
 
 def _expand_home(path: Path) -> Path:
@@ -134,6 +143,29 @@ def _is_a_space(space: str) -> str:
     if not is_space(space):
         raise ValueError("must be personal, guild:<id> or user:<id>, where <id> is a number of Discord")
     return space
+
+
+def _of_spaces(given: object) -> SpaceSet:
+    """Spaces as they are typed, with commas or blanks between them; or a collection of them."""
+    spaces = given.replace(",", " ").split() if isinstance(given, str) else given
+    if not isinstance(spaces, Iterable) or not all(isinstance(each, str) and is_space(each) for each in spaces):
+        raise ValueError("must be spaces with commas between them: personal, guild:<id>, user:<id>")
+    return SpaceSet(spaces)
+
+
+def _is_within_the_vault(folder: str) -> str:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or not folder.isprintable() or any(part.startswith(".") for part in path.parts):
+        raise ValueError(
+            'must be a folder in the vault, such as inbox or my/inbox, without a name that begins with "."'
+        )
+    return "" if path == PurePosixPath() else unicodedata.normalize("NFC", str(path))
+
+
+def _is_an_author(author: str) -> str:
+    if not author.isprintable() or not _GIT_AUTHOR.fullmatch(author):
+        raise ValueError("must be a name and an address as git has them, such as NescordBot <bot@example.org>")
+    return author
 
 
 def _is_an_api(url: str) -> str:
@@ -238,6 +270,9 @@ Endpoint = Annotated[str, AfterValidator(_keeps_secrets_from_the_line)]
 PublicKeys = Annotated[str, AfterValidator(_is_for_public_keys)]
 Branch = Annotated[str, AfterValidator(_is_a_branch)]
 FolderInRepository = Annotated[str, AfterValidator(_is_within_the_repository)]
+Spaces = Annotated[SpaceSet, NoDecode, PlainValidator(_of_spaces)]
+FolderInVault = Annotated[str, AfterValidator(_is_within_the_vault)]
+GitAuthor = Annotated[str, AfterValidator(_is_an_author)]
 Space = Annotated[str, AfterValidator(_is_a_space)]
 ApiUrl = Annotated[str, AfterValidator(_is_an_api)]
 TaskRunner = Annotated[str, AfterValidator(_is_a_task_runner)]

@@ -27,6 +27,8 @@ from nescord.setting_rules import (
     Endpoint,
     Folder,
     FolderInRepository,
+    FolderInVault,
+    GitAuthor,
     Ids,
     IdSet,
     OffSiteTarget,
@@ -34,6 +36,8 @@ from nescord.setting_rules import (
     Quota,
     ServerUrl,
     Space,
+    Spaces,
+    SpaceSet,
     SqliteUrl,
     TaskRunner,
     TimeZone,
@@ -111,6 +115,13 @@ class Settings(BaseSettings):
     vault_git_token: SecretStr | None = Field(None, validation_alias="NESCORD_VAULT_GIT_TOKEN")
     vault_git_key: SecretStr | None = Field(None, validation_alias="NESCORD_VAULT_GIT_KEY")
     vault_space: Space = Field("personal", validation_alias="NESCORD_VAULT_SPACE")
+    writeback: bool = Field(False, validation_alias="NESCORD_WRITEBACK")
+    writeback_spaces: Spaces = Field(SpaceSet(("personal",)), validation_alias="NESCORD_WRITEBACK_SPACES")
+    writeback_folder: FolderInVault = Field("inbox", validation_alias="NESCORD_WRITEBACK_FOLDER")
+    writeback_author: GitAuthor = Field(
+        "NescordBot <nescordbot@localhost>", validation_alias="NESCORD_WRITEBACK_AUTHOR"
+    )
+    watch_rescan_minutes: int = Field(60, ge=1, le=1440, validation_alias="NESCORD_WATCH_RESCAN_MINUTES")
     chunk_target: int = Field(800, ge=200, le=4000, validation_alias="NESCORD_CHUNK_TARGET")
     chunk_max: int = Field(2400, ge=400, le=16_000, validation_alias="NESCORD_CHUNK_MAX")
     max_note_bytes: int = Field(64 * 2**20, ge=1024, le=2**30, validation_alias="NESCORD_MAX_NOTE_BYTES")

@@ -214,6 +214,7 @@ TABLES_LEFT_OUT = frozenset(
     {
         *("embed_failure", "index_log", "collection", "unused_embedding", "budget_override", "query_vector"),
         *("note_revision", "inbox", "preference", "quota_use", "review_card", "digest", "blob", "attachment"),
+        *("writeback", "writeback_push"),
     }
 )
 

@@ -359,7 +359,40 @@ CREATE INDEX note_recent ON note (updated_at, space, owner) WHERE trashed_at IS 
 CREATE INDEX note_title ON note (key, space, owner, title) WHERE trashed_at IS NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS, _RETRIES, _DISCORD)
+# Notes of ours that are files of a vault in git, too. `path` is the file's, kept for its note as long as there is one.
+_WRITEBACK = """
+-- `blob` (git's id of the content) and `content_hash` are of the file on which both sides agreed last, `note_hash` of
+-- what the note said then, and `seen` its updated_at ('' while it may still change within that second). A row refers to
+-- no note: it outlives one that is erased until its file is removed, too.
+CREATE TABLE writeback (
+    note_id TEXT PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES source (id),
+    path TEXT NOT NULL,
+    raw_path BLOB,
+    state TEXT NOT NULL CHECK (state IN ('new', 'there', 'gone')),
+    blob TEXT NOT NULL,
+    content_hash BLOB NOT NULL,
+    note_hash BLOB NOT NULL,
+    seen TEXT NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX writeback_by_path ON writeback (source, path);
+
+-- Files that were pushed, or were about to be, and are not known to have arrived.
+CREATE TABLE writeback_push (
+    note_id TEXT NOT NULL REFERENCES writeback (note_id) ON DELETE CASCADE,
+    blob TEXT NOT NULL, content_hash BLOB NOT NULL, note_hash BLOB NOT NULL,
+    PRIMARY KEY (note_id, blob)
+) WITHOUT ROWID;
+
+-- The name of a file tells what its note was about: it goes with the note when there is no file to be removed.
+CREATE TRIGGER writeback_of_erased AFTER DELETE ON note BEGIN
+    DELETE FROM writeback WHERE note_id = old.id AND state <> 'there'
+    AND NOT EXISTS (SELECT 1 FROM writeback_push WHERE writeback_push.note_id = old.id);
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_NOTES, _VECTORS, _UNUSED, _SPENDING, _REVISIONS, _RETRIES, _DISCORD, _WRITEBACK)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 # "NSCD": lets `file` and a restore tell our database from any other.

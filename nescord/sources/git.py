@@ -1,4 +1,4 @@
-"""A vault that lives in a git repository: pulled into a mirror of our own before each ingest, never pushed.
+"""A vault that lives in a git repository: pulled into a mirror of our own before each ingest.
 
 The mirror is a shallow copy below `sources/git/` of the data folder, in one folder for each branch of each repository.
 It holds nothing that is not in the repository, so whatever is wrong with it, it is made anew beside itself and swapped.
@@ -32,6 +32,8 @@ from nescord.sources.git_remote import (
 
 # Which commit of which repository the files were made of last, and in which boot of the machine.
 _STATE = Path(".git", "nescord.json")
+# There to say that the mirror is to be made anew.
+_OLD = Path(".git", "nescord-old")
 _OBJECTS = Path(".git", "objects")
 _PACKS = _OBJECTS / "pack"
 _NAMED_BRANCHES = 10
@@ -89,20 +91,26 @@ def is_of(remote: Remote, mirror: Path) -> bool:
     return _state_of(mirror).get("place") == remote.place
 
 
+def make_anew(mirror: Path) -> None:
+    """Let the next sync make the mirror anew: it holds something that is to be nowhere."""
+    durable.write_file(mirror / _OLD, b"")
+
+
 def _sync(remote: Remote, mirrors: Path) -> bool:
-    git = _transport()
+    git = transport()
     with access(remote, mirrors) as way:
-        ref, commit = _wanted(remote, git.refs(way))
+        ref, commit = wanted_ref(remote, git.refs(way))
         mirror = mirrors / remote.mirror_name
         before = _state_of(mirror)
-        if (mirror / ".git").is_dir():
+        if (mirror / ".git").is_dir() and not (mirror / _OLD).exists():
             with suppress(DamagedMirrorError):
                 return _update(git, way, mirror, ref, commit, before)
         _replace(git, way, mirror, ref, commit)
         return before.get("commit") != commit
 
 
-def _transport() -> Transport:
+def transport() -> Transport:
+    """The machine's git, or dulwich where there is none."""
     command = GitCommand.find()
     if command:
         return command
@@ -111,7 +119,7 @@ def _transport() -> Transport:
     return Dulwich()
 
 
-def _wanted(remote: Remote, refs: dict[str, str]) -> tuple[str, str]:
+def wanted_ref(remote: Remote, refs: dict[str, str]) -> tuple[str, str]:
     """The ref to follow and its commit."""
     branches = sorted(name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/"))
     if not branches:

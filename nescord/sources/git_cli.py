@@ -16,6 +16,7 @@ from nescord.sources.git_remote import (
     DamagedMirrorError,
     ImpossibleNameError,
     explain,
+    not_taken,
     object_format,
     unexplained,
 )
@@ -34,6 +35,8 @@ _NO_ROOM = re.compile("No space left|quota exceeded|unable to write", re.IGNOREC
 _IMPOSSIBLE_NAME = re.compile(
     r"invalid path '(.*)'$|unable to (?:create file|stat) (.*): (?:File name too long|Invalid .*)$", re.MULTILINE
 )
+_DEFAULT_BRANCH = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
+_REFUSED_PUSH = re.compile(r"^!\t[^\t]*\t(.*)$", re.MULTILINE)
 # The files are what was committed, byte for byte, whatever the repository's own .gitattributes ask for.
 _ATTRIBUTES = b"* -text -ident -filter -eol !working-tree-encoding\n"
 _CONFIG = {
@@ -118,6 +121,28 @@ class GitCommand:
         # First, for what is in the way may be what has filled the disk.
         self._local(mirror, "clean", "-ffdxq")
         self._local(mirror, "reset", "--hard", "--quiet", commit)
+
+    def default_branch(self, access: Access) -> str:
+        done = self._run(
+            ["ls-remote", "--symref", "--", access.remote.url, "HEAD"], access=access, seconds=_ASKING_SECONDS
+        )
+        if done.returncode:
+            raise explain(access.remote, done.stderr) or unexplained(access.remote, done.stderr)
+        named = _DEFAULT_BRANCH.search(done.stdout)
+        return named[1] if named else ""
+
+    def push(self, access: Access, mirror: Path, commit: str, branch: str, parent: str) -> None:
+        options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]
+        arguments = [*_in(mirror), "push", *options, "--", access.remote.url, f"{commit}:refs/heads/{branch}"]
+        done = self._run(arguments, access=access, seconds=_FETCHING_SECONDS)
+        if not done.returncode:
+            return
+        if refused := _REFUSED_PUSH.search(done.stdout):
+            raise not_taken(access.remote, branch, refused[1])
+        known = explain(access.remote, done.stderr)
+        if known and (str(mirror) not in done.stderr or isinstance(known, DiskError)):
+            raise known
+        raise DamagedMirrorError(done.stderr)
 
     def _local(self, mirror: Path, *arguments: str, may_fail: bool = False) -> str:
         done = self._run([*_in(mirror), *arguments], access=None, seconds=_LOCAL_SECONDS)

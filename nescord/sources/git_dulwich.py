@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,17 +22,20 @@ from dulwich.index import (
     validate_path_element_default,
 )
 from dulwich.object_store import iter_tree_contents
-from dulwich.objects import S_ISGITLINK, Commit, ObjectID, TreeEntry
+from dulwich.objects import S_ISGITLINK, Commit, ObjectID, ShaFile, Tree, TreeEntry
+from dulwich.pack import pack_objects_to_data
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from nescord.errors import DiskError, NescordError
+from nescord.errors import DiskError, NescordError, WritebackRefusedError
 from nescord.sources.git_client import client_of
 from nescord.sources.git_remote import (
     BRANCH,
     Access,
     DamagedMirrorError,
     ImpossibleNameError,
+    OvertakenError,
+    not_taken,
     object_format,
     unexplained,
 )
@@ -55,7 +59,7 @@ class Dulwich:
         return {os.fsdecode(name): commit.decode("ascii") for name, commit in found.items() if commit}
 
     def fetch(self, access: Access, mirror: Path, ref: str, expected: str) -> str:
-        with _damage_told(mirror), closing(_open(mirror, object_format(expected))) as repo:
+        with damage_told(mirror), closing(_open(mirror, object_format(expected))) as repo:
             found: list[ObjectID] = []
 
             def wanted(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
@@ -73,15 +77,75 @@ class Dulwich:
         return found[0].decode("ascii")
 
     def check_out(self, mirror: Path, commit: str, *, is_trusted: bool) -> None:
-        with _damage_told(mirror), closing(Repo(str(mirror))) as repo:
+        with damage_told(mirror), closing(Repo(str(mirror))) as repo:
             _check_out(repo, mirror, commit, is_trusted=is_trusted)
+
+    def default_branch(self, access: Access) -> str:
+        with client_of(access, _ASKING_SECONDS) as (client, path):
+            named = client.get_refs(os.fsencode(path)).symrefs.get(Ref(b"HEAD"), Ref(b""))
+        return os.fsdecode(named).removeprefix("refs/heads/")
+
+    def push(self, access: Access, mirror: Path, commit: str, branch: str, parent: str) -> None:
+        ref = Ref(os.fsencode(f"refs/heads/{branch}"))
+        old, new = ObjectID(parent.encode()), ObjectID(commit.encode())
+
+        def updated(refs: dict[Ref, ObjectID]) -> dict[Ref, ObjectID]:
+            if refs.get(ref) != old:
+                raise OvertakenError(f"{branch} is not at {parent} any more")
+            return {ref: new}
+
+        with damage_told(mirror), closing(Repo(str(mirror))) as repo:
+            if object_format(commit) != "sha1":
+                raise WritebackRefusedError(
+                    f"{access.remote.url} is a repository of SHA-256: to write to one the git command is needed here"
+                )
+            objects = [(each, path) for each, path in _new_objects(repo, new, old)]
+            with client_of(access, _FETCHING_SECONDS) as (client, path):
+                done = client.send_pack(
+                    os.fsencode(path), updated, lambda *_, **__: pack_objects_to_data(objects, ofs_delta=False)
+                )
+        said = (done.ref_status or {}).get(ref)
+        if said:
+            raise not_taken(access.remote, branch, said)
+
+
+def entry_of(tree: Tree, name: bytes) -> tuple[int, ObjectID] | None:
+    """What a tree has under a name: mode and id."""
+    try:
+        return tree[name]
+    except KeyError:
+        return None
+
+
+def _new_objects(repo: Repo, new: ObjectID, old: ObjectID) -> Iterator[tuple[ShaFile, bytes | None]]:
+    """A commit with all that it has and the one that it stands on has not, in the same place."""
+    commit, parent = repo[new], repo[old]
+    assert isinstance(commit, Commit)
+    assert isinstance(parent, Commit)
+    yield commit, None
+    trees: list[tuple[ObjectID, ObjectID | None]] = [(commit.tree, parent.tree)]
+    while trees:
+        new_tree, old_tree = trees.pop()
+        tree, before = repo[new_tree], repo[old_tree] if old_tree else Tree()
+        assert isinstance(tree, Tree)
+        assert isinstance(before, Tree)
+        yield tree, None
+        for name, mode, sha in tree.iteritems():
+            was = entry_of(before, name)
+            if was == (mode, sha) or S_ISGITLINK(mode):
+                continue
+            if stat.S_ISDIR(mode):
+                trees.append((sha, was[1] if was and stat.S_ISDIR(was[0]) else None))
+            else:
+                yield repo[sha], name
 
 
 @contextmanager
-def _damage_told(mirror: Path) -> Iterator[None]:
+def damage_told(mirror: Path) -> Iterator[None]:
+    """What garbled bytes of a mirror, or a full disk, do to dulwich, in our words."""
     try:
         yield
-    except (NescordError, DamagedMirrorError, ImpossibleNameError):
+    except (NescordError, DamagedMirrorError, ImpossibleNameError, OvertakenError):
         raise
     except InvalidPathError as error:
         raise ImpossibleNameError(os.fsdecode(error.path)) from error

@@ -20,7 +20,14 @@ from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from nescord import durable
-from nescord.errors import DiskError, NescordError, ServiceUnavailableError, VaultError
+from nescord.errors import (
+    AccessRefusedError,
+    DiskError,
+    NescordError,
+    ServiceUnavailableError,
+    VaultError,
+    WritebackRefusedError,
+)
 from nescord.settings import Settings
 
 KNOWN_HOSTS = "known_hosts"
@@ -165,6 +172,10 @@ class DamagedMirrorError(Exception):
     """The mirror cannot be brought up to date as it is. It is ours and is made anew."""
 
 
+class OvertakenError(Exception):
+    """Somebody has pushed since the commit was made that ours stands on."""
+
+
 class ImpossibleNameError(Exception):
     """The repository holds a name that no file here can have: made anew, the mirror would be no better."""
 
@@ -193,6 +204,17 @@ class Transport(Protocol):
             DamagedMirrorError: it cannot be done. ImpossibleNameError: nor can it in another mirror.
         """
 
+    def default_branch(self, access: Access) -> str:
+        """The name of the branch that HEAD is; "" where the host does not tell."""
+
+    def push(self, access: Access, mirror: Path, commit: str, branch: str, parent: str) -> None:
+        """Make the branch of the repository, which is at `parent`, this commit on top of it. Nothing is ever forced.
+
+        Raises:
+            OvertakenError: it is not at `parent` any more. AccessRefusedError, WritebackRefusedError: we may not.
+            DamagedMirrorError: the commit is not whole.
+        """
+
 
 def object_format(commit: str) -> str:
     """The hash that a repository is made of, told from the length of an id."""
@@ -201,7 +223,8 @@ def object_format(commit: str) -> str:
 
 _WRONG_CREDENTIALS = re.compile(
     r"Authentication failed|could not read (Username|Password)|(error:|resp) 40[13]\b|Permission denied \(|"
-    r"No valid credentials|HTTP Basic: Access denied|Load key|error in libcrypto|Too many authentication failures",
+    r"No valid credentials|HTTP Basic: Access denied|Load key|error in libcrypto|Too many authentication failures|"
+    r"marked as read only|Write access to repository not granted|not allowed to push|Permission to \S+ denied",
     re.IGNORECASE,
 )
 _WRONG_HOST_KEY = re.compile(r"Host key verification failed|HOST IDENTIFICATION HAS CHANGED")
@@ -243,7 +266,7 @@ def explain(remote: Remote, said: str) -> NescordError | None:
     if _WRONG_CERTIFICATE.search(said):
         return VaultError(f"the certificate of {url} is not accepted: {reason}")
     if _WRONG_CREDENTIALS.search(said):
-        return VaultError(f"{url} refuses access: {_mend_of_credentials(remote)}")
+        return AccessRefusedError(f"{url} refuses access: {_mend_of_credentials(remote)}")
     if _ELSEWHERE.search(said):
         return VaultError(
             f"{url} has moved, or is short of .git at its end (a token is sent nowhere else): set "
@@ -255,6 +278,24 @@ def explain(remote: Remote, said: str) -> NescordError | None:
     if _AWAY.search(said):
         return ServiceUnavailableError(f"the git host of {url} is not to be reached ({reason}); the notes stay")
     return None
+
+
+_OVERTAKEN = re.compile(
+    r"\[rejected\]|fetch first|non-fast-forward|cannot lock ref|failed to (lock|update ref)|incorrect old value|"
+    r"unable to set |stale info",
+    re.IGNORECASE,
+)
+
+
+def not_taken(remote: Remote, branch: str, said: str) -> Exception:
+    """What it means that a branch was not updated, from what was said of it."""
+    if _OVERTAKEN.search(said):
+        return OvertakenError(said)
+    return WritebackRefusedError(
+        f'{remote.url} takes no commits for its branch "{branch}" ({reason_in(remote, said)}): allow them to whom '
+        "NescordBot pushes as, name another branch (NESCORD_VAULT_GIT_BRANCH), or set NESCORD_WRITEBACK=false; the "
+        "notes wait here"
+    )
 
 
 def unexplained(remote: Remote, said: str) -> VaultError:
