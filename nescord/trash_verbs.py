@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from nescord.catalog import importing as importing_sql
 from nescord.catalog import notes as notes_sql
 from nescord.catalog import privacy as privacy_sql
 from nescord.catalog import revisions as revisions_sql
+from nescord.catalog import sources as sources_sql
 from nescord.errors import NotFoundError, UsageError
 from nescord.locks import LockName
 from nescord.notes import Note, Scope, TrashedNote
@@ -66,19 +68,29 @@ class TrashVerbs(ABC):
             NotFoundError: there is no such note. UsageError: it would come back from its file.
         """
         note = self.note(note_id)
-        if note.owner == "source" and not note.trashed_at:
+        if note.owner == "source" and not note.trashed_at and self._is_in_a_folder(note.source):
             raise UsageError(
                 f'{note.path} comes from the vault "{note.source}": delete its file and ingest, then erase it'
             )
         from nescord.backup.erasures import remember
         from nescord.privacy import sweep_made
+        from nescord.sources.discord_messages import pieces
 
         with self._base.verb() as catalog, catalog.write() as connection:
-            remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)))
+            root = importing_sql.root_of(connection, note.id)
+            # In an export of some days, or with another gap, they would begin a note of another id.
+            messages = [one.id for one in pieces(note.body)] if root.startswith("discord:") else []
+            remember(self._base.folder.backups, note.id, utc_text(datetime.now(UTC)), root=root, messages=messages)
             privacy_sql.erase_quotes(connection, [note.id])
             notes_sql.erase(connection, note.id)
             revisions_sql.forget(connection, [note.id])
         sweep_made(self._base)
+
+    def _is_in_a_folder(self, source: str) -> bool:
+        """Not so what was imported: of it the next import takes nothing that was erased."""
+        with self._base.verb() as catalog, catalog.read() as connection:
+            found = sources_sql.by_name(connection, source)
+        return found is None or found.root.startswith("/")
 
     def _put_back(self, gone: NoteThen | str) -> Note:
         from nescord import bringing_back

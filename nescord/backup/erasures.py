@@ -7,7 +7,7 @@ moment, and what they write afterwards is theirs again; a second line says that 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from nescord.times import utc_text
 _NAME = "erasures.jsonl"
 
 
-def remember(backups: Path, note_id: str, when: str) -> None:
-    """Keep that a note was erased; on disk when this returns."""
-    _append(backups, {"note": note_id, "at": when})
+def remember(backups: Path, note_id: str, when: str, *, root: str = "", messages: Sequence[int] = ()) -> None:
+    """Keep that a note was erased; on disk when this returns. `messages` of Discord that it was made of are not to
+    come back in another note of the source of that root."""
+    said: dict[str, object] = {"root": root, "messages": list(messages)} if messages else {}
+    _append(backups, {"note": note_id, "at": when, **said})
 
 
 def remember_person(backups: Path, who: str, before: str) -> None:
@@ -36,6 +38,12 @@ def note_done(backups: Path, who: str, before: str) -> None:
 def erased(backups: Path) -> set[str]:
     """The ids of all notes that were erased one by one."""
     return {str(line["note"]) for line in _lines(backups) if "note" in line}
+
+
+def erased_messages(backups: Path, root: str) -> set[int]:
+    """The ids of the messages of all erased notes of the source of that root."""
+    lines = (line for line in _lines(backups) if line.get("root") == root)
+    return {number for line in lines for number in line.get("messages", ()) if isinstance(number, int)}
 
 
 def erased_people(backups: Path) -> dict[str, str]:
