@@ -41,7 +41,8 @@ from nescord.embedding.pieces import Answer
 from nescord.errors import EmbeddingError, LockTimeoutError, NescordError, ServiceUnavailableError
 from nescord.ingest import IngestOptions, IngestPlan
 from nescord.meaning import MeaningReport
-from nescord.notes import Failure, IngestReport
+from nescord.notes import Failure, IngestReport, WritebackReport
+from nescord.writeback_verbs import exchange
 
 CHANGES_KEY = "ingest-changes"
 FAILURES_KEY = "ingest-failures"
@@ -76,6 +77,12 @@ def scan(knowledge: KnowledgeManager, vault: str | None) -> IngestPlan:
 def commit(knowledge: KnowledgeManager, found: IngestPlan, options: IngestOptions) -> IngestReport:
     """Store what the scan found, batch by batch. After a retry what was committed before counts as unchanged."""
     return knowledge.commit(found, options)
+
+
+@retried
+def write_back(knowledge: KnowledgeManager) -> WritebackReport:
+    """Push to the vault's git repository what was captured, changed or deleted here."""
+    return knowledge.write_back()
 
 
 @retried
@@ -133,6 +140,16 @@ def _ingest(
 
 
 def _taken_in(knowledge: KnowledgeManager, vault: str | None, allow_mass_delete: bool) -> IngestReport:
+    if vault is not None or not knowledge.is_written_back:
+        return _stored(knowledge, vault, allow_mass_delete)
+    report, written = exchange(lambda: _stored(knowledge, None, allow_mass_delete), lambda: write_back(knowledge))
+    if written.commits:
+        done = f"{written.written} written, {written.removed} removed, commits: {written.commits}"
+        report.messages.append(f"Written back to the vault in git: {done}.")
+    return report
+
+
+def _stored(knowledge: KnowledgeManager, vault: str | None, allow_mass_delete: bool) -> IngestReport:
     if vault is None and knowledge.is_vault_remote:
         sync(knowledge)
     found = scan(knowledge, vault)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from nescord import again, registry
 from nescord.catalog import notes as notes_sql
@@ -23,7 +23,9 @@ from nescord.catalog import status as status_sql
 from nescord.catalog.database import Catalog
 from nescord.catalog.sources import Source
 from nescord.catalog.status import Status
+from nescord.discord_verbs import DiscordVerbs
 from nescord.errors import UsageError
+from nescord.export_verbs import ExportVerbs
 from nescord.home import DataFolder, note_counts
 from nescord.locks import LockName
 from nescord.meaning_verbs import MeaningVerbs
@@ -34,12 +36,14 @@ from nescord.settings import Settings
 from nescord.sources import synced, vault
 from nescord.times import utc_text
 from nescord.trash_verbs import TrashVerbs
+from nescord.writeback_verbs import WritebackVerbs
 
 if TYPE_CHECKING:
     from nescord.backup.manager import BackupManager
     from nescord.budget import Budget
     from nescord.conversations import Conversations
     from nescord.digests import Digests
+    from nescord.importing import ImportReport
     from nescord.inbox import Inbox
     from nescord.ingest import IngestOptions, IngestPlan
     from nescord.maintain import MaintainReport
@@ -47,9 +51,10 @@ if TYPE_CHECKING:
     from nescord.preferences import Preferences
     from nescord.privacy import ErasureReport, Privacy
     from nescord.quotas import Quotas
+    from nescord.sources.entries import NoteSource
 
 
-class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
+class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs, DiscordVerbs, ExportVerbs, WritebackVerbs):
     """The owner's view of a knowledge base: every space, and the verbs that change sources. A context manager."""
 
     def __init__(self, base: OpenBase) -> None:
@@ -130,7 +135,7 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
         if path is None and self.is_vault_remote and (options.dry_run or not self.paused()):
             self.sync_source()
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            found = self._plan(catalog, path, name, moved, is_kept=not options.dry_run)
+            found = self._plan(catalog, path, name, moved, options)
             costing = costs.costing(catalog, self._base) if options.dry_run else None
             if costing:
                 options = replace(options, drafted=costing.add)
@@ -154,8 +159,10 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
 
     def plan(self, path: Path | str | None = None) -> IngestPlan:
         """Walk a vault, as last fetched, and compare it with what is stored: a part of `ingest`, for a flow's task."""
+        from nescord.ingest import IngestOptions
+
         with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
-            return self._plan(catalog, path, None, moved=False, is_kept=True)
+            return self._plan(catalog, path, None, moved=False, options=IngestOptions())
 
     def commit(self, found: IngestPlan, options: IngestOptions | None = None) -> IngestReport:
         """Store what `plan` found: the second half of `ingest`. A stale plan does no harm."""
@@ -179,6 +186,38 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
         what = f"{synced.wanted(self._base.settings, path)}\n{allow_mass_delete}"
         with closing(again.turns(self.folder.run, what)) as turns:
             yield turns
+
+    def take_in(
+        self,
+        source: NoteSource,
+        *,
+        space: str,
+        owner: Literal["source", "us"] = "source",
+        moves_space: bool = False,
+        options: IngestOptions | None = None,
+    ) -> ImportReport:
+        """Store what is new or changed in an export or another program's database, and embed it (`nescord.importing`).
+
+        Raises:
+            UsageError: there is no such space, or the source cannot be read. LockTimeoutError: an ingest is under way.
+        """
+        from nescord import importing, ingest
+
+        options = options or ingest.IngestOptions()
+        with self._base.verb() as catalog, self._base.locks.exclusive(LockName.INGEST):
+            report = importing.take_in(
+                self._base,
+                source,
+                space=space,
+                owner=owner,
+                moves_space=moves_space,
+                stop=options.stop,
+                progress=options.progress,
+            )
+            if not report.interrupted:
+                self._catch_up(catalog, report, options)
+            self._remember_counts(catalog, report)
+            return report
 
     def verify(
         self, *, deep: bool = False, off_site: Callable[[], OffSiteSummary | None] | OffSiteSummary | None = None
@@ -342,16 +381,17 @@ class KnowledgeManager(ScopedKnowledge, MeaningVerbs, TrashVerbs):
         report.indexed, report.degraded = done.indexed, list(done.degraded)
 
     def _plan(
-        self, catalog: Catalog, path: Path | str | None, name: str | None, moved: bool, *, is_kept: bool
+        self, catalog: Catalog, path: Path | str | None, name: str | None, moved: bool, options: IngestOptions
     ) -> IngestPlan:
         from nescord import ingest
 
+        is_kept = not options.dry_run
         if is_kept:
             registry.refuse_while_paused(catalog)
         root, name, moved = synced.find(self._base, catalog, path, name, moved=moved)
         drafting, settings = self._base.drafting, self._base.settings
         source = registry.source_at(catalog, settings, drafting.shape, root, name, moved=moved, is_kept=is_kept)
-        return ingest.plan(catalog, source, root, drafting)
+        return ingest.plan(catalog, source, root, drafting, options.only)
 
 
 def _new_database(folder: DataFolder, *, vfs: str | None = None) -> None:

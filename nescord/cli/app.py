@@ -8,14 +8,18 @@ import typer
 from typer.main import get_command
 
 from nescord.cli import (
+    agents,
     answering,
     backups,
     bot,
     budget,
     connecting,
     diagnosis,
+    exporting,
     finding,
     flows,
+    importing,
+    importing_discord,
     indexing,
     ingesting,
     keeping,
@@ -30,6 +34,8 @@ from nescord.cli import (
     telling,
     up,
     verifying,
+    watching,
+    writing_back,
 )
 from nescord.cli.call import DataDir, Json
 
@@ -64,11 +70,23 @@ def _tree() -> typer.Typer:
     app.callback(invoke_without_command=True)(_nescord)
     app.command("init")(keeping.init)
     app.command("ingest")(ingesting.ingest)
+    app.command("watch")(watching.watch)
+    app.command("writeback")(writing_back.writeback)
+    imports = typer.Typer(help="Take in notes from elsewhere: what was said in Discord.", rich_markup_mode=None)
+    imports.command("discord")(importing_discord.discord)
+    app.add_typer(imports, name="import")
+    imports_from = typer.Typer(
+        help="Take in all notes of another program or an export, with what they said before.", rich_markup_mode=None
+    )
+    imports_from.command("nescordbot")(importing.nescordbot)
+    imports_from.command("jsonl")(importing.jsonl)
+    app.add_typer(imports_from, name="import-from")
     app.command("search")(finding.search)
     app.command("ask")(answering.ask)
     app.command("related")(finding.related)
     app.command("show")(finding.show)
     app.command("capture")(keeping.capture)
+    app.command("export")(exporting.export)
     app.command("links")(knowing.links)
     app.command("tags")(knowing.tags)
     app.command("summarize")(knowing.summarize)
@@ -131,6 +149,7 @@ def _tree() -> typer.Typer:
     app.add_typer(spending, name="budget")
     app.command("services")(services.services)
     app.command("up")(up.up)
+    app.command("mcp")(agents.mcp)
     discord = typer.Typer(help="The Discord bot: run it, tell Discord of its commands.", rich_markup_mode=None)
     discord.command("run")(bot.run)
     discord.command("sync")(bot.sync)

@@ -90,7 +90,7 @@ def ingest(
         emit(asdict(report) | {"interrupted": report.interrupted or waits})
     else:
         _show(report)
-    _say_what_is_wrong(report)
+    say_what_is_wrong(report)
     if waits:
         say(
             f"interrupted: {report.pending:,} chunks wait to be embedded; all notes are stored and found by their "
@@ -116,7 +116,7 @@ def _resume(call: Call, yes: bool) -> None:
         except NescordError as error:  # then it is shown as last fetched
             say(f"note: {error}")
         for source in knowledge.sources():
-            if source.kind == "capture":
+            if not source.root.startswith("/"):  # what was captured or imported has no folder
                 continue
             try:
                 would.append(knowledge.ingest(source.root, options=IngestOptions(dry_run=True)))
@@ -227,9 +227,13 @@ class Watch:
     def _show(self, progress: Progress | EmbedProgress, what: str, unit: str) -> None:
         rate = progress.done / max(progress.seconds, 0.001)
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=progress.done, total=progress.total, rate=f"{rate:,.0f} {unit}")
+            total = progress.total or None
+            self._bar.update(self._task, completed=progress.done, total=total, rate=f"{rate:,.0f} {unit}")
         elif time.monotonic() - self._said >= 2:
             self._said = time.monotonic()
+            if not progress.total:  # an import does not know it
+                say(f"{progress.done:,} {what}, {rate:,.0f} {unit}")
+                return
             left = (progress.total - progress.done) / max(rate, 0.001)
             say(f"{progress.done:,} of {progress.total:,} {what}, {rate:,.0f} {unit}, {left:,.0f} s left")
 
@@ -244,13 +248,7 @@ def _bar() -> Bar:
 def _show(report: IngestReport) -> None:
     """The changes, then the counts."""
     screen = Screen()
-    changes = [change for change in report.changes if change.what in _SIGNS]
-    shown = changes if report.dry_run else changes[:_LISTED]
-    for change in shown:
-        sign = Part(_SIGNS[change.what], _STYLES[change.what])
-        screen.line(sign, " ", change.path, *((Part(f"  (was {change.was})", "dim"),) if change.was else ()))
-    if len(changes) > len(shown):
-        screen.line(Part(f"and {len(changes) - len(shown):,} more", "dim"))
+    show_changes(screen, report)
     counts = [(name, getattr(report, name)) for name in (*_COUNTS, *_MEANING)]
     title = f"{report.source}: would be" if report.dry_run else f"{report.source}, {report.seconds:.1f} s"
     if screen.is_terminal:
@@ -260,6 +258,17 @@ def _show(report: IngestReport) -> None:
         screen.line(f"{title}: {said}")
     if report.cost:
         _show_cost(screen, report.cost)
+
+
+def show_changes(screen: Screen, report: IngestReport) -> None:
+    """One line for each change, yet no more than fit on a screen."""
+    changes = [change for change in report.changes if change.what in _SIGNS]
+    shown = changes if report.dry_run else changes[:_LISTED]
+    for change in shown:
+        sign = Part(_SIGNS[change.what], _STYLES[change.what])
+        screen.line(sign, " ", change.path, *((Part(f"  (was {change.was})", "dim"),) if change.was else ()))
+    if len(changes) > len(shown):
+        screen.line(Part(f"and {len(changes) - len(shown):,} more", "dim"))
 
 
 def _show_cost(screen: Screen, cost: EmbeddingCost) -> None:
@@ -275,7 +284,7 @@ def _priced(cost: Cost) -> str:
     return f"{cost.texts:,} texts, about {cost.tokens:,} tokens, ${cost.usd:,.4f}"
 
 
-def _say_what_is_wrong(report: IngestReport) -> None:
+def say_what_is_wrong(report: IngestReport) -> None:
     """On stderr, also with --json: what a person has to know or to mend."""
     screen = Screen(sys.stderr)
     failed = [change for change in report.changes if change.what == "failed"]

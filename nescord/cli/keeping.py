@@ -203,6 +203,9 @@ def note_erase(
         ask(f"Erase {note_id} for good?", call)
     with call.open() as knowledge, naming():
         knowledge.erase_note(note_id)
+        remark = knowledge.remark_on_erased()
+    if remark:
+        say(f"note: {remark}")
     if call.as_json:
         emit({"note_id": note_id, "erased": True})
     else:

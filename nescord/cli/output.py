@@ -116,11 +116,14 @@ class Screen:
 
 def emit(document: object) -> None:
     """Print the one JSON document of a command, as UTF-8 whatever the locale is."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-    text = _SURROGATE.sub("\ufffd", json.dumps(document, ensure_ascii=False, indent=2))
-    # JSON leaves DEL and C1 as they are; somebody may look at it in a terminal.
-    _write(sys.stdout, _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    _write_json(document, indent=2)
+
+
+def emit_line(document: object) -> None:
+    """Print one of several JSON documents: in one line, for a reader who waits for it."""
+    _write_json(document, indent=None)
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def say(message: str) -> None:
@@ -134,6 +137,14 @@ def fail(message: str, code: int, as_json: bool) -> int:
     if as_json:
         emit({"error": message})
     return code
+
+
+def _write_json(document: object, *, indent: int | None) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    text = _SURROGATE.sub("\ufffd", json.dumps(document, ensure_ascii=False, indent=indent))
+    # JSON leaves DEL and C1 as they are; somebody may look at it in a terminal.
+    _write(sys.stdout, _RAW_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def _write(stream: TextIO | None, text: str) -> None:

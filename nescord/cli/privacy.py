@@ -79,6 +79,9 @@ def erase(
         ask(f"Erase all that is kept of {who} for good?", call)
     with call.open() as knowledge:
         report = knowledge.privacy(who).erase()
+        remark = knowledge.remark_on_erased()
+    if remark:
+        say(f"note: {remark}")
     if call.as_json:
         emit(
             {
