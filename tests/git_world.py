@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,11 +60,11 @@ def _spoken_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, 
 class Repository:
     """A bare repository that is written to through a clone of its own."""
 
-    def __init__(self, folder: Path, name: str = "notes") -> None:
+    def __init__(self, folder: Path, name: str = "notes", options: Sequence[str] = ()) -> None:
         self.path = folder / f"{name}.git"
         self.work = folder / f"{name}-work"
-        git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(self.path))
-        git(folder, "init", "--quiet", "--initial-branch=main", str(self.work))
+        git(folder, "init", "--quiet", "--bare", "--initial-branch=main", *options, str(self.path))
+        git(folder, "init", "--quiet", "--initial-branch=main", *options, str(self.work))
 
     def push(self, files: Mapping[str, str | bytes | None] = {}, *, amend: bool = False) -> str:
         """Commit files (None: removed) and push them, whatever is there; the commit."""
@@ -126,6 +126,7 @@ class Host:
     status: int = 0  # answered to everything
     location: str = ""  # of a redirection
     cut_after: int | None = None  # so many bytes of a pack are sent, then the line breaks
+    takes_pushes: bool = True
     drips: bytes | None = None  # answers that hold it come byte by byte
     stalls: threading.Event = field(default_factory=threading.Event)  # no more is sent until `released`
     released: threading.Event = field(default_factory=threading.Event)
@@ -143,7 +144,15 @@ def git_host(root: Path) -> Iterator[Host]:
             self.answer(b"")
 
         def do_POST(self) -> None:
-            self.answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                self.answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                return
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            self.answer(body)
 
         def answer(self, body: bytes) -> None:
             host.asked.append(Asked(self.command, self.path, self.headers.get("Authorization"), body))
@@ -171,7 +180,9 @@ def git_host(root: Path) -> Iterator[Host]:
                     "CONTENT_TYPE": self.headers.get("Content-Type", ""),
                     "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
                     "REMOTE_ADDR": "127.0.0.1",
-                },
+                }
+                # Whoever has a name may push.
+                | ({"REMOTE_USER": "somebody"} if host.takes_pushes else {}),
                 capture_output=True,
                 check=True,
             )
