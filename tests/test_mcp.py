@@ -199,7 +199,7 @@ def test_notes_are_resources(reader: Agent) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", [f"nescord://note/{uuid.uuid4()}", "nescord://note/Tea", "nescord://note/", "file:///etc/hostname", "x"]
+    "uri", [f"nescord://note/{uuid.UUID(int=7)}", "nescord://note/Tea", "nescord://note/", "file:///etc/hostname", "x"]
 )
 def test_a_resource_that_is_not_there_is_an_error(reader: Agent, uri: str) -> None:
     with pytest.raises(MCPError, match="no note"):
