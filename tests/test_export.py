@@ -164,6 +164,8 @@ def test_a_tag_or_title_that_an_edit_took_away_does_not_come_back(tmp_path: Path
         text = "---\ntitle: '[[Old]]'\ntags: [a, b]\nalias: x, y\n---\nbody #c\n"
         note = km.capture(text)
         km.edit_note(note.id, title="New", tags=["b", "d"])
+        km.add_note("---\nTags: '[[Tea]]'\n---\none", tags=["x"])
+        km.add_note("---\ntags: ['[[Green Tea]]', y]\n---\ntwo", tags=["x"])
         came_back(km, tmp_path)
 
 

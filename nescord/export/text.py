@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,9 @@ class _File:
         if set(found.tags) != set(note.tags):
             # Those in the text count in any case.
             in_text = parse(front_matter({}) + self._body, self._stem).tags
-            values = _put(values, "tags", [tag for tag in sorted(note.tags) if tag not in in_text], replaced)
+            spelled = _tags_with_links(values)
+            tags = [spelled.get(tag, tag) for tag in sorted(note.tags) if tag not in in_text]
+            values = _put(values, "tags", tags, replaced)
         if set(found.aliases) != set(note.aliases):
             values = _put(values, "aliases", list(note.aliases), replaced)
         return values, replaced
@@ -165,6 +168,15 @@ class _File:
             and (bool(self._filed.moves) or links == set(found.links) or bool(self._own and links < set(found.links)))
             and _is_text(text)
         )
+
+
+def _tags_with_links(values: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that hold a [[Link]], as they were written: as tags are stored, the link would be another."""
+    texts = [
+        text for key, value in values.items() if key.lower() in _ALSO["tags"] for text in frontmatter.listed(value)
+    ]
+    parts = [part.strip() for text in texts for part in (*text.split(), *re.split("[,、，]", text))]
+    return {frontmatter.fold_tag(part): part for part in parts if "[[" in part}
 
 
 def _put(values: dict[str, Any], name: str, value: object, replaced: dict[str, Any]) -> dict[str, Any]:
