@@ -83,12 +83,14 @@ def plan(
 ) -> IngestPlan:
     """Walk the vault and find what is new, touched or gone. Opens no note file.
 
-    `only` keeps it to some paths (NFC) and what is below them, where all else is as the last run has left it.
+    `only` keeps it to some paths (NFC) and what is below them, where all else is as the last run has left it. Files
+    that we have written or removed are judged all together.
     """
-    if source.shape != drafting.shape or not source.ingested_at:
-        only = None
     with catalog.read() as connection:
-        rows = notes_sql.fingerprints(connection, source.id) + writeback_sql.fingerprints(connection, source.id)
+        rows, ours = notes_sql.fingerprints(connection, source.id), writeback_sql.fingerprints(connection, source.id)
+    if source.shape != drafting.shape or not source.ingested_at or ours:
+        only = None
+    rows += ours
     known: dict[str, KnownFile] = {row[0]: row for row in rows if row[1] is None}
     known.update((_raw(row[1]), row) for row in rows if row[1] is not None)
     if source.shape != drafting.shape:

@@ -48,11 +48,13 @@ _MOST_RESTARTS = 5
 class Turn:
     """One look at a vault: at `paths` and what is below them, or at the whole (None). Without any path it goes on with
     what was left to be embedded. `report` says what it did, or `error` why it could not be made; it is made again then.
+    `is_routine`: nothing had asked for it and it found nothing, as nearly every time; nobody wants to be told.
     """
 
     paths: tuple[str, ...] | None
     report: IngestReport | None = None
     error: str = ""
+    is_routine: bool = False
 
     @property
     def has_found_something(self) -> bool:
@@ -207,12 +209,14 @@ class _Follower:
                     self._restarts += 1
                     return
                 if self._is_due():
-                    had_looked, turn = self._has_looked, self._look()
-                    if turn.error or turn.has_found_something or not (had_looked and self._is_polled):
-                        yield turn
+                    yield self._look_again() if self._is_polled else self._look()
                 if is_outdated or self._is_stopped() or (not self._is_whole and time.monotonic() >= self._whole_at):
                     return
-        time.sleep(folder_events.QUIET / 1000)  # the watch has ended by itself, and may do so each time
+        # The watch has ended by itself, and may do so each time: a look is due all the same, yet less and less often.
+        self._restarts += 1
+        if self._restarts > _MOST_RESTARTS and not self._is_stopped() and self._is_due():
+            yield self._look_again()
+        self._pause(min(self._restarts, _MOST_RESTARTS) * folder_events.QUIET / 1000)
 
     def _take(self, changes: set[FileChange], layout: Layout) -> bool:
         """Note which paths are to be looked at; whether the folders themselves have changed."""
@@ -244,6 +248,10 @@ class _Follower:
         if now < self._retry_at:
             return False
         return self._is_whole or self._owed.is_ripe(now) or (self._is_left_off and not self._owed.paths)
+
+    def _look_again(self) -> Turn:
+        had_looked, turn = self._has_looked, self._look()
+        return replace(turn, is_routine=had_looked and not turn.error and not turn.has_found_something)
 
     def _look(self) -> Turn:
         database = _file(self._knowledge.folder.database)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -71,32 +69,36 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_are_imported(data: P
     assert "Export with DiscordChatExporter as JSON" in alone.err
 
 
-def test_a_long_history_takes_little_memory(tmp_path: Path) -> None:
-    file = tmp_path / "long.json"
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of 20,000 messages."""
+    file = tmp_path_factory.mktemp("discord") / "long.json"
     discord_import.write(file, 20_000)
+    return file
+
+
+def test_a_long_history_takes_little_memory(tmp_path: Path, long: Path) -> None:
     few, many = (
         discord_import.run(tmp_path / f"kb{number}", path, count)
-        for number, (path, count) in enumerate(((export(tmp_path / "one.json", [message(1, 0)]), 1), (file, 20_000)))
+        for number, (path, count) in enumerate(((export(tmp_path / "one.json", [message(1, 0)]), 1), (long, 20_000)))
     )
     assert (many["said"], many["failed"]) == (20_000, 0)
     assert int(str(many["peak_rss_mb"])) < int(str(few["peak_rss_mb"])) + 100
 
 
-def test_an_interrupted_import_keeps_what_it_stored_and_the_next_goes_on(data: Path, tmp_path: Path) -> None:
-    file = tmp_path / "long.json"
-    discord_import.write(file, 20_000)
+def test_an_interrupted_import_keeps_what_it_stored_and_the_next_goes_on(data: Path, long: Path) -> None:
     child = subprocess.Popen(
-        [*NESCORD, "--data-dir", data, "--json", "import", "discord", file],
+        [*NESCORD, "--data-dir", data, "--json", "import", "discord", long],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=REPOSITORY,
     )
-    counted = [sys.executable, "-m", "nescord.cli", "--data-dir", str(data), "--json", "status"]
     deadline = time.monotonic() + 120
     while child.poll() is None and time.monotonic() < deadline:
-        looked = subprocess.run(counted, capture_output=True, check=False, cwd=REPOSITORY, timeout=60)
-        if looked.returncode == 0 and json.loads(looked.stdout)["notes"]:
+        looked = nescord("--data-dir", data, "--json", "status")
+        if looked.code == 0 and json.loads(looked.out)["notes"]:
             break
+        time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     out, _ = child.communicate(timeout=120)
     (first,) = json.loads(out)["imports"]
@@ -104,8 +106,6 @@ def test_an_interrupted_import_keeps_what_it_stored_and_the_next_goes_on(data: P
         pytest.skip("the machine was faster than the signal")
     assert child.returncode == 130
     assert first["interrupted"]
-    (rest,) = json.loads(in_process("--data-dir", data, "--json", "import", "discord", file, env=dict(os.environ)).out)[
-        "imports"
-    ]
+    (rest,) = json.loads(in_process("--data-dir", data, "--json", "import", "discord", long).out)["imports"]
     assert (rest["unchanged"], rest["changed"]) == (first["added"], 0)
     assert rest["added"] > 0

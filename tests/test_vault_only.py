@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nescord import KnowledgeManager
+from nescord.catalog import sources, writeback
 from nescord.ingest import IngestOptions
 from nescord.sources import vault
 from nescord.sources.vault import KnownFile, Scan
@@ -142,11 +143,43 @@ def test_what_is_wrong_elsewhere_stays_known(tmp_path: Path, km: KnowledgeManage
     assert (stored(tmp_path / "kb"), failures(tmp_path / "kb")) == fresh(tmp_path / "second", root)
 
 
+@pytest.mark.parametrize("name", ["が.md", "が (1).md", "が ('一').md", "が it's (a) ('b').md"])
+def test_what_was_wrong_with_a_twin_is_forgotten_with_it(tmp_path: Path, km: KnowledgeManager, name: str) -> None:
+    root = tmp_path / "vault"
+    write_notes(root, {name: "sound"})
+    (root / unicodedata.normalize("NFD", name)).write_text("twin")
+    with km:
+        km.ingest(root)
+        assert len(km.failures()) == 1
+        (root / unicodedata.normalize("NFD", name)).unlink()
+        km.ingest(root, options=IngestOptions(only=[name]))
+        assert km.failures() == []
+
+
 def test_a_first_ingest_looks_at_everything(tmp_path: Path, km: KnowledgeManager) -> None:
     root = tmp_path / "vault"
     write_notes(root, {"a.md": "1", "b.md": "2"})
     with km:
         assert km.ingest(root, options=IngestOptions(only=["a.md"])).added == 2
+
+
+def test_where_we_have_written_files_everything_is_looked_at(tmp_path: Path, km: KnowledgeManager) -> None:
+    root = tmp_path / "vault"
+    write_notes(root, {"a.md": "1", "b.md": "2"})
+    with km:
+        km.ingest(root)
+        note = km.capture("ours").id
+        with km._base.verb() as catalog, catalog.write() as connection:
+            source = sources.by_root(connection, str(root))
+            assert source
+            writeback.begin(connection, note, source.id, "inbox/ours.md")
+            connection.execute("UPDATE writeback SET state = 'there'")
+            # On its way: that the file is still there would tell that nothing was removed.
+            writeback.send(connection, [writeback.Sent(note, "", b"", b"")])
+        write_notes(root, {"b.md": "other"})
+        assert km.ingest(root, options=IngestOptions(only=["a.md"])).changed == 1
+        with km._base.verb() as catalog, catalog.read() as connection:
+            assert connection.execute("SELECT state FROM writeback").fetchall() == [("gone",)]
 
 
 def test_notes_that_went_just_before_count_for_whether_too_many_go(tmp_path: Path, km: KnowledgeManager) -> None:

@@ -142,7 +142,7 @@ def test_notes_that_vanish_one_after_the_other_are_kept_as_if_at_once(data: Path
         before = ids(data)
         for name in many:  # as a sync program or `rm -r` on a slow disk
             (vault / name).unlink()
-            time.sleep(0.1)
+            time.sleep(0.05)
         look = watch.until(lambda look: look["withheld"])
         assert (look["withheld"], look["deleted"]) == (30, 0)
         # Gone from there, yet not forgotten: they turn up under another name.

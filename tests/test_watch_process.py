@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -40,19 +41,17 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "kb"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_at_once_and_cleanly(data: Path, vault: Path, number: signal.Signals) -> None:
-    with Watch(data, vault) as watch:
-        watch.until_begun()
-        begun = time.monotonic()
-        watch.child.send_signal(number)
-        assert watch.end() == 0
-        assert time.monotonic() - begun < 10
-        assert watch.said.endswith("ended: the next nescord watch or nescord ingest goes on from here\n")
-        assert "Traceback" not in watch.said
-    (vault / "a.md").write_text("# Alpha\n\nmissed\n")
-    with Watch(data, vault) as watch:
-        assert watch.until_begun()["changed"] == 1
+def test_a_signal_ends_it_at_once_and_cleanly(data: Path, vault: Path) -> None:
+    for turn, number in enumerate((signal.SIGINT, signal.SIGTERM)):
+        with Watch(data, vault) as watch:
+            assert watch.until_begun()["changed"] == turn
+            begun = time.monotonic()
+            watch.child.send_signal(number)
+            assert watch.end() == 0
+            assert time.monotonic() - begun < 10
+            assert watch.said.endswith("ended: the next nescord watch or nescord ingest goes on from here\n")
+            assert "Traceback" not in watch.said
+        (vault / "a.md").write_text("# Alpha\n\nmissed\n")
 
 
 def test_killed_in_the_middle_it_goes_on_from_there(data: Path, vault: Path) -> None:
@@ -82,9 +81,13 @@ def test_it_waits_for_another_ingest_and_forgets_nothing(data: Path, vault: Path
     assert watch.said.count("tried again until it can be done") == 1
 
 
-def test_a_signal_while_it_waits_for_a_lock_ends_it(data: Path, vault: Path) -> None:
-    with Watch(data, vault, NESCORD_LOCK_TIMEOUT="600") as watch:
+@pytest.mark.parametrize("is_polled", [False, True])
+def test_a_signal_while_it_waits_for_a_lock_ends_it(data: Path, vault: Path, is_polled: bool) -> None:
+    polled = {"WATCHFILES_FORCE_POLLING": "1", "WATCHFILES_POLL_DELAY_MS": "100"} if is_polled else {}
+    with Watch(data, vault, NESCORD_LOCK_TIMEOUT="600", **polled) as watch:
         watch.until_begun()
+        if is_polled:
+            time.sleep(0.5)  # some looks that nobody was told of
         run = DataFolder.at(Settings(data_dir=data)).run
         with Locks(run, timeout=PATIENCE).exclusive(LockName.INGEST):
             (vault / "a.md").write_text("# Alpha\n\npears\n")
@@ -95,6 +98,46 @@ def test_a_signal_while_it_waits_for_a_lock_ends_it(data: Path, vault: Path) -> 
                 time.sleep(0.01)
             watch.child.terminate()
             assert watch.end() == 0
+
+
+def test_a_file_without_a_readable_name_that_never_rests_hides_no_note(data: Path, vault: Path) -> None:
+    has_ended = threading.Event()
+
+    def write() -> None:
+        with open(os.fsencode(vault) + b"/\x83\x8d\x83\x4f.log", "ab", buffering=0) as file:  # ログ in Shift_JIS
+            while not has_ended.wait(0.02):
+                file.write(b"x")
+
+    writer = threading.Thread(target=write)
+    try:
+        with Watch(data, vault) as watch:
+            watch.until_begun()
+            writer.start()
+            time.sleep(1)  # the watch has ended by now, and does so each time
+            (vault / "a.md").write_text("# Alpha\n\npears\n")
+            watch.until_changed("changed", "a.md")
+    finally:
+        has_ended.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_it_does_its_work_where_nobody_can_be_told(data: Path, vault: Path, as_json: tuple[str, ...]) -> None:
+    with open_base(data):
+        pass
+    command = ("sh", "-c", 'exec "$@" >&-', "sh", *NESCORD, "--data-dir", str(data), "watch", str(vault), *as_json)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            for number in range(len(NOTES), len(NOTES) + 2):
+                deadline = time.monotonic() + PATIENCE
+                while len(ids(data)) < number and child.poll() is None:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+                write_notes(vault, {f"{number}.md": "# more"})
+        finally:
+            child.terminate()
+        _, err = child.communicate(timeout=PATIENCE)
+    assert (child.returncode, "Traceback" in err) == (0, False), err
 
 
 def test_two_of_them_and_other_commands_get_on_with_one_another(data: Path, vault: Path) -> None:

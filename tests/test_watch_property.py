@@ -1,6 +1,6 @@
 """Whatever is done to a vault while `nescord watch` follows it: in the end all is as after a full scan of it.
 
-One round here, under NESCORD_SOAK=1 twenty: each with a seed of its own, which the failure names.
+One round here, under NESCORD_SOAK=1 twenty longer ones: each with a seed of its own, which the failure names.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from tests.watch_world import Watch, failures, fresh, ids, stored
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 20 if os.environ.get("NESCORD_SOAK") == "1" else 1
-STEPS = 120
+ROUNDS, STEPS = (20, 120) if os.environ.get("NESCORD_SOAK") == "1" else (1, 60)
 # No more than 20 of so many notes go, some more are ignored, and no top folder goes whole: what the guard against a
 # vanished vault keeps back would be no difference worth telling.
 NOTES, MOST_DELETED = 250, 20

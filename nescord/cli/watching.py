@@ -55,7 +55,8 @@ def watch(
             )
             for turn in stack.enter_context(closing(turns)):
                 stop.rest()
-                teller.tell(turn)
+                if not turn.is_routine:
+                    teller.tell(turn)
     except KeyboardInterrupt:  # while nothing was being stored
         pass
     except NescordError as error:
@@ -101,7 +102,8 @@ class _Teller:
             if not self._has_begun and not report.interrupted:
                 notes = report.added + report.changed + report.renamed + report.revived + report.unchanged
                 screen.line(f"{report.source}: {notes:,} notes; watching (Ctrl-C ends it)")
-            sys.stdout.flush()
+            if sys.stdout is not None:  # the shell may have closed it (>&-)
+                sys.stdout.flush()
         self._has_begun = True
         wrong = {*report.messages, *report.degraded}
         news = wrong - self._said

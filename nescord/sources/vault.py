@@ -62,7 +62,9 @@ class Scan:
         """Whether the walk would have met `path`, a file's or that of a failure."""
         if self.wanted is None or _is_wanted(path, self.wanted):
             return True
-        return _is_wanted(path.rpartition(" (")[0], self.wanted)  # a twin is told apart by its bytes: `path (name)`
+        # A twin is told apart by its bytes, `path ('name')`, and either may have parentheses of its own.
+        ends = [found.start() for found in re.finditer(r" \(['\"]", path)] if path.endswith(("')", '")')) else []
+        return any(_is_wanted(path[:end], self.wanted) for end in ends)
 
 
 @dataclass(frozen=True, slots=True)
