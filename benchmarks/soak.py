@@ -39,8 +39,8 @@ people in three servers, one at a terminal, somebody who edits the vault and gue
 at the same time, and every few seconds something breaks. A ledger outside of it keeps, on disk, what each was promised.
 In the end everything is healed and looked at: each acknowledged note and change is there, or was taken back by a
 restore and is in the backup made before it, or was erased; nothing shows outside of its space; no text was paid twice
-but over a kill, after an erasure (which forgets all vectors without a note) or by two processes within two seconds; no
-process, lock or half-written file is left; `verify --deep` passes without repairs; every good backup holds what it
+but over a kill or after an erasure (which forgets all vectors without a note); no process, lock or half-written file is
+left; `verify --deep` passes without repairs; every good backup holds what it
 owes, and the newest copy in the bucket comes back.
 
 A fault counts when it is proven that it happened. *acknowledged* is an answer that says that it is done; every other
