@@ -83,12 +83,14 @@ def running_client(
             yield made[0]
         finally:
             loop, task = loops[0]
-            for _ in range(20):
+            for _ in range(60):
                 if not thread.is_alive():
                     break
-                # Python 3.11 loses a cancellation that meets the end of asyncio.wait_for, which connect() lives in.
+                # Python 3.11 loses a cancellation that meets the end of asyncio.wait_for, which connect() lives in. One
+                # that comes while the client closes would cut that short.
                 with suppress(RuntimeError):  # the loop has just ended
-                    loop.call_soon_threadsafe(task.cancel)
+                    if not made[0].is_closed():
+                        loop.call_soon_threadsafe(task.cancel)
                 thread.join(1)
             assert not thread.is_alive(), "the client did not end"
     if failed:
