@@ -8,7 +8,6 @@ message or a group: mine, and the owner's own for an owner.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +36,7 @@ from tests.walk_world import (
     place_of,
     plant,
     quoting,
+    searched,
     walk,
     words_in,
 )
@@ -339,18 +339,6 @@ def sent(walker: Walker, there: Visit, hidden: dict[str, Hidden], asked: dict[st
         }  # fmt: skip
         form = f"nm:{kind}:{wanted}"
         yield act(f"{kind} {name}", lambda i=form, inputs=inputs: walker.send_form(i, **inputs), seen, shown)
-
-
-def searched(world: BotWorld, user: User, query: str) -> None:
-    """Search for it until the search is remembered, which no search waits for on a busy machine."""
-    walker = Walker(world, user, place_of(world, user, "dm"))
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends:
-        walker.slash("search", query=query).wait()
-        with world.km._base.verb() as catalog, catalog.read() as connection:
-            if connection.execute("SELECT 1 FROM search_event WHERE query = ?", (query,)).get:
-                return
-    raise AssertionError(f"{query} is not remembered")
 
 
 def test_what_is_handed_out_is_ones_own(world: BotWorld, hidden: dict[str, Hidden]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -218,3 +219,15 @@ def place_of(world: BotWorld, user: User, place: str) -> Channel:
     if place in guilds:
         return world.fake.world.guilds[guilds[place].id].general
     return world.fake.world.group(user) if place == "group" else world.fake.world.direct(user)
+
+
+def searched(world: BotWorld, user: User, query: str) -> None:
+    """Search for it until the search is remembered, which no search waits for on a busy machine."""
+    walker = Walker(world, user, place_of(world, user, "dm"))
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        walker.slash("search", query=query).wait()
+        with world.km._base.verb() as catalog, catalog.read() as connection:
+            if connection.execute("SELECT 1 FROM search_event WHERE query = ?", (query,)).get:
+                return
+    raise AssertionError(f"{query} is not remembered")
